@@ -1,0 +1,86 @@
+"""Step 2: identify. Who sent a record, and which record it is.
+
+Runs before sanitizing because the identity of a record without a sequence number is a hash of the
+whole record. Nothing here is taken from the client: `member` and everything under `telemetry.` that
+it sent is dropped first (but for the run id of a self-test).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra.collector.placement import Placement
+
+_STAMPED = ("telemetry.record_hash", "telemetry.aside", "weight", "member")
+_HAS_SEQUENCE = (
+    'IsMatch(log.attributes["event.sequence"], "^[0-9]{1,10}$$") '
+    'and IsMatch(log.attributes["session.id"], ".")'
+)
+
+
+def _forget(path: str) -> list[str]:
+    return [f'delete_key({path}.attributes, "{key}")' for key in _STAMPED]
+
+
+def _hash(*parts: str) -> str:
+    """OTTL: the first 64 bits of a keyed hash, as 16 hex digits.
+
+    Keyed, so that the hash of a short record does not betray what stood in it. The key is in a
+    variable: a statement that fails is logged with its text, and the text must not hold the key.
+    """
+    return f'Substring(SHA256(Concat([{", ".join(parts)}], "|")), 0, 16)'
+
+
+def processors(placement: Placement) -> dict[str, Any]:
+    """`transform/identify`, for logs and metrics."""
+    key = placement.secret("pseudonym-key")
+    member = placement.secret("member")
+    log_hash = _hash(
+        'log.cache["key"]',
+        "String(log.time_unix_nano)",
+        "String(log.body)",
+        "String(log.attributes)",
+        "String(resource.attributes)",
+    )
+    point_hash = _hash(
+        'datapoint.cache["key"]',
+        "metric.name",
+        "String(datapoint.start_time_unix_nano)",
+        "String(datapoint.time_unix_nano)",
+        "String(datapoint.value_double)",
+        "String(datapoint.value_int)",
+        "String(datapoint.attributes)",
+        "String(resource.attributes)",
+    )
+    resource = [*_forget("resource"), f'set(resource.attributes["member"], "{member}")']
+    return {
+        "transform/identify": {
+            "error_mode": "propagate",
+            "log_statements": [
+                {
+                    "context": "log",
+                    "statements": [
+                        *_forget("log"),
+                        f'set(log.cache["key"], "{key}")',
+                        # A re-send is byte for byte the same record, so it hashes the same.
+                        f'set(log.attributes["telemetry.record_hash"], {log_hash}) '
+                        f"where not ({_HAS_SEQUENCE})",
+                    ],
+                },
+                {"context": "resource", "statements": resource},
+            ],
+            "metric_statements": [
+                {
+                    "context": "datapoint",
+                    "statements": [
+                        *_forget("datapoint"),
+                        f'set(datapoint.cache["key"], "{key}")',
+                        f'set(datapoint.attributes["telemetry.record_hash"], {point_hash}) '
+                        f"where metric.type == METRIC_DATA_TYPE_SUM "
+                        f"or metric.type == METRIC_DATA_TYPE_GAUGE",
+                    ],
+                },
+                {"context": "resource", "statements": list(resource)},
+            ],
+        }
+    }

@@ -1,0 +1,33 @@
+"""Where the collector finds things on the stack it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Addresses and folders that differ between stacks, and nothing else.
+
+    Paths are those the collector itself sees: a member's folders on `embedded`, the container's on
+    `local`.
+    """
+
+    listen: str
+    """Address to listen on: 127.0.0.1, or 0.0.0.0 inside a container."""
+    otlp_http_port: int
+    otlp_grpc_port: int
+    health_port: int
+    metrics_port: int
+    warehouse: str
+    """ClickHouse's HTTP endpoint, such as http://127.0.0.1:8123."""
+    secrets: str
+    """Folder of secret files: member, clickhouse-ingest, pseudonym-key."""
+    queue: str
+    """Folder of the queue on disk."""
+    aside: str
+    """Folder for records set aside."""
+
+    def secret(self, name: str) -> str:
+        """A reference that the collector resolves by itself, so the value is in no rendered file."""
+        return f"${{file:{self.secrets}/{name}}}"

@@ -1,0 +1,63 @@
+"""Step 4: queue. A request is acknowledged once it is in a file; ClickHouse may be away for days."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra.collector.placement import Placement
+from infra.settings import Settings
+
+STORAGE = "file_storage/queue"
+_BATCH_BYTES = 1024 * 1024
+_MIB = 1024 * 1024
+
+
+def extensions(settings: Settings, placement: Placement) -> dict[str, Any]:
+    """The files the queue lives in.
+
+    `recreate` sets a file that can no longer be read aside (`*.backup`) instead of refusing to start.
+    """
+    return {
+        STORAGE: {
+            "directory": placement.queue,
+            "create_directory": True,
+            "directory_permissions": "0700",
+            "timeout": "5s",
+            "fsync": settings.queue.fsync,
+            "recreate": True,
+            "compaction": {
+                "on_start": True,
+                "on_rebound": True,
+                "directory": placement.queue,
+                "cleanup_on_start": True,
+            },
+        }
+    }
+
+
+def sending_queue(settings: Settings) -> dict[str, Any]:
+    """Bounded by bytes; full means the sender is told so (503), not that something is dropped."""
+    return {
+        "enabled": True,
+        "storage": STORAGE,
+        "sizer": "bytes",
+        "queue_size": settings.queue.max_mib * _MIB,
+        "block_on_overflow": False,
+        "num_consumers": 2,
+        "batch": {
+            "flush_timeout": "200ms",
+            "sizer": "bytes",
+            "min_size": _BATCH_BYTES,
+            "max_size": 4 * _BATCH_BYTES,
+        },
+    }
+
+
+def retry() -> dict[str, Any]:
+    """For ever: what was acknowledged is delivered, however long the store is away."""
+    return {
+        "enabled": True,
+        "initial_interval": "1s",
+        "max_interval": "30s",
+        "max_elapsed_time": "0s",
+    }

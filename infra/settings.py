@@ -1,0 +1,256 @@
+"""What an operator or a member may choose: the only reader of configuration.
+
+Layers, later wins: the defaults below < `Pulumi.yaml` (`config:` defaults) < `Pulumi.<stack>.yaml`
+(the team's, committed) < `$TELEMETRY_HOME/settings.yaml` (this member's own). Keys live under
+`telemetry:`. A value that breaks a rule is refused before anything is made, and the message carries
+the value, the rule and the command that mends it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+PROJECT = "telemetry"
+
+Stack = Literal["embedded", "local"]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Days = Annotated[int, Field(ge=1, le=730)]
+
+
+class SettingsError(ValueError):
+    """A setting breaks a rule; the text says which, why and how to mend it."""
+
+
+class _Group(BaseModel):
+    """Immutable, camelCase outside, and no key that nobody reads."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class Ports(_Group):
+    """Ports on 127.0.0.1, the same whichever stack runs."""
+
+    otlp_http: Port = Field(4318, description="OTLP/HTTP, where Claude Code sends")
+    otlp_grpc: Port = Field(4317, description="OTLP/gRPC")
+    clickhouse_http: Port = Field(8123, description="ClickHouse over HTTP, where people ask")
+    health: Port = Field(13133, description="the collector's health answer")
+    collector_metrics: Port = Field(8888, description="the collector's own metrics")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Ports:
+        taken: dict[int, str] = {}
+        for name, port in self.model_dump(by_alias=True).items():
+            if port in taken:
+                message = f"{taken[port]} and {name} are both {port}; every port must differ"
+                raise ValueError(message)
+            taken[port] = name
+        return self
+
+
+class Retention(_Group):
+    """Days a row is kept, counted from the event's own time."""
+
+    events_days: Days = Field(90, description="raw events (telemetry_events)")
+    metrics_days: Days = Field(90, description="metric points")
+
+
+class Limits(_Group):
+    """Memory (MiB) and CPUs each service may use. The defaults together stay within 2 GB."""
+
+    clickhouse_memory_mib: int = Field(1536, ge=1024, le=1_048_576, description="ClickHouse")
+    collector_memory_mib: int = Field(384, ge=192, le=65_536, description="the collector")
+    schema_memory_mib: int = Field(64, ge=32, le=1024, description="schema runner and health probe")
+    clickhouse_cpus: float = Field(2.0, ge=0.25, le=256, description="CPUs of ClickHouse")
+    collector_cpus: float = Field(1.0, ge=0.25, le=256, description="CPUs of the collector")
+
+
+class Queue(_Group):
+    """The collector's queue on disk: what waits while ClickHouse is away."""
+
+    max_mib: int = Field(1024, ge=64, le=1_048_576, description="MiB of telemetry a signal may queue")
+    fsync: bool = Field(
+        True, description="sync each accepted request to disk: survives a power cut, not only a kill"
+    )
+
+
+_IMAGE = re.compile(r"^[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)(@sha256:[0-9a-f]{64})?$")
+_DIGEST_ONLY = re.compile(r"^[a-z0-9][a-z0-9._/:-]*@sha256:[0-9a-f]{64}$")
+
+
+class Images(_Group):
+    """Container images; empty means the one pinned in infra/versions.py."""
+
+    clickhouse: str = Field("", description="image with an exact tag or a digest")
+    collector: str = Field("", description="image with an exact tag or a digest")
+
+    @field_validator("clickhouse", "collector")
+    @classmethod
+    def _exact(cls, value: str) -> str:
+        if value and not (_IMAGE.match(value) or _DIGEST_ONLY.match(value)):
+            raise ValueError("name an exact tag or a digest, as in name:1.2.3 or name@sha256:...")
+        if value.endswith(":latest"):
+            raise ValueError("`latest` names another program every week; name an exact tag")
+        return value
+
+
+class Programs(_Group):
+    """Programs of this machine for the `embedded` stack; empty means: look on the PATH, else build."""
+
+    clickhouse: str = Field("", description="path of a `clickhouse` program, 26.3 or newer")
+    collector: str = Field("", description="path of an `otelcol-contrib` of the pinned minor")
+
+
+class Docker(_Group):
+    """How the `local` stack reaches the container engine."""
+
+    host: str = Field(
+        "", description="engine address such as unix:///run/user/1000/podman/podman.sock; "
+        "empty means DOCKER_HOST, else the usual socket"
+    )
+
+
+class Chapters(_Group):
+    """How a chapter is found where no one names it: first by path, then by branch."""
+
+    paths: dict[str, str] = Field(
+        default_factory=dict, description="glob of the working folder, relative to the repository: chapter"
+    )
+    branches: dict[str, str] = Field(
+        default_factory=dict, description=r"regular expression on the branch: chapter (\1 allowed)"
+    )
+
+    @field_validator("branches")
+    @classmethod
+    def _compiles(cls, value: dict[str, str]) -> dict[str, str]:
+        for pattern in value:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                message = f"`{pattern}` is no regular expression: {error}"
+                raise ValueError(message) from error
+        return value
+
+
+class Context(_Group):
+    """What events are filed under."""
+
+    team: str = Field("", max_length=64, description="team name, the same for all its members")
+    chapters: Chapters = Field(default_factory=Chapters, description="where chapters are found")
+
+
+class Settings(_Group):
+    """Everything the stacks, the collector and the warehouse are rendered from."""
+
+    ports: Ports = Field(default_factory=Ports)
+    retention: Retention = Field(default_factory=Retention)
+    limits: Limits = Field(default_factory=Limits)
+    queue: Queue = Field(default_factory=Queue)
+    images: Images = Field(default_factory=Images)
+    programs: Programs = Field(default_factory=Programs)
+    docker: Docker = Field(default_factory=Docker)
+    context: Context = Field(default_factory=Context)
+
+
+def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One nested mapping out of several; a later layer wins key by key, not group by group."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = result.get(key)
+            if isinstance(value, Mapping):
+                result[key] = merged([below if isinstance(below, Mapping) else {}, value])
+            else:
+                result[key] = value
+    return result
+
+
+def validated(layers: Iterable[Mapping[str, Any]]) -> Settings:
+    """Settings from layers of plain data, lowest first. Raises SettingsError naming each bad value."""
+    data = merged(layers)
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explained(problem) for problem in error.errors())) from None
+
+
+def _explained(problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return (
+            f"{PROJECT}:{path} is no setting. See the list in Pulumi.yaml; remove it with "
+            f"`pulumi config rm --path '{PROJECT}:{path}'` or from settings.yaml."
+        )
+    rule = str(problem["msg"]).removeprefix("Value error, ")
+    return (
+        f"{PROJECT}:{path} is {problem['input']!r}: {rule}. Mend it with "
+        f"`pulumi config set --path '{PROJECT}:{path}' VALUE` or in settings.yaml."
+    )
+
+
+def project_defaults(project_file: Path) -> dict[str, Any]:
+    """The `config:` defaults of Pulumi.yaml, as the Pulumi engine would apply them."""
+    config = _yaml(project_file).get("config", {})
+    defaults: dict[str, Any] = {}
+    for key, declared in config.items():
+        name = key.removeprefix(f"{PROJECT}:")
+        if isinstance(declared, Mapping) and "default" in declared:
+            defaults[name] = declared["default"]
+    return defaults
+
+
+def stack_values(stack_file: Path) -> dict[str, Any]:
+    """The plain `telemetry:` values of a Pulumi.<stack>.yaml."""
+    config = _yaml(stack_file).get("config", {})
+    prefix = f"{PROJECT}:"
+    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+
+
+def member_values(home: Path) -> dict[str, Any]:
+    """This member's own settings.yaml; absent means none."""
+    return _yaml(home / "settings.yaml")
+
+
+def load(project: Path, home: Path) -> Settings:
+    """Settings for the stacks on this machine, from the files of the clone and of the state folder.
+
+    `embedded` and `local` both read Pulumi.local.yaml, so a member moves between them freely.
+    """
+    return validated(
+        (
+            project_defaults(project / "Pulumi.yaml"),
+            stack_values(project / "Pulumi.local.yaml"),
+            member_values(home),
+        )
+    )
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        message = f"{path} is not valid YAML: {error}"
+        raise SettingsError(message) from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        message = f"{path} must hold `key: value` lines, found {type(data).__name__}"
+        raise SettingsError(message)
+    return data

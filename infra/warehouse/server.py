@@ -1,0 +1,123 @@
+"""ClickHouse's own settings: one set for every stack, plus what the engine at hand needs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from infra.settings import Settings
+from infra.warehouse.xml import document
+
+Engine = Literal["libchdb", "server"]
+
+_MIB = 1024 * 1024
+_SYSTEM_LOGS = ("query_log", "query_views_log", "session_log", "part_log")
+_UNUSED_LOGS = (
+    "trace_log",
+    "text_log",
+    "metric_log",
+    "asynchronous_metric_log",
+    "asynchronous_insert_log",
+    "processors_profile_log",
+    "opentelemetry_span_log",
+    "zookeeper_log",
+    "crash_log",
+    "error_log",
+    "latency_log",
+    "query_metric_log",
+    "query_thread_log",
+    "blob_storage_log",
+    "backup_log",
+    "s3queue_log",
+    "background_schedule_pool_log",
+)
+
+
+def _shared(settings: Settings) -> dict[str, object]:
+    """What is the same on every stack."""
+    return {
+        # Leaves room for what is not counted: code, page tables, the allocator's own.
+        "max_server_memory_usage": settings.limits.clickhouse_memory_mib * _MIB * 85 // 100,
+        "mark_cache_size": 64 * _MIB,
+        "uncompressed_cache_size": 0,
+        "merge_tree": {
+            # What the collector was told is stored stays stored through a power cut.
+            "fsync_after_insert": int(settings.queue.fsync),
+            "fsync_part_directory": int(settings.queue.fsync),
+        },
+        "access_control_improvements": {
+            "users_without_row_policies_can_read_rows": "false",
+            "on_cluster_queries_require_cluster_grant": "true",
+            "select_from_system_db_requires_grant": "true",
+            "select_from_information_schema_requires_grant": "true",
+            "settings_constraints_replace_previous": "true",
+        },
+    }
+
+
+def _logs(engine: Engine, days: int) -> dict[str, object]:
+    """The logs that are the audit trail; the server's other logs are off.
+
+    libchdb keeps `system` in memory, where a log table on disk breaks the second start.
+    """
+    kept: dict[str, object] = {}
+    for name in _SYSTEM_LOGS:
+        entry: dict[str, object] = {"database": "system", "table": name}
+        if engine == "libchdb":
+            entry["engine"] = (
+                "ENGINE = Memory SETTINGS max_rows_to_keep = 20000, min_rows_to_keep = 10000"
+            )
+        else:
+            entry["partition_by"] = "toYYYYMM(event_date)"
+            entry["ttl"] = f"event_date + INTERVAL {days} DAY DELETE"
+        entry["flush_interval_milliseconds"] = 1000
+        kept[name] = entry
+    return kept
+
+
+def embedded_config_xml(
+    settings: Settings, *, data: str, users_file: str, log_folder: str, engine: Engine
+) -> str:
+    """A whole config.xml for a server that runs as a plain process on 127.0.0.1."""
+    return document(
+        {
+            "path": f"{data}/",
+            "tmp_path": f"{data}/tmp/",
+            "user_files_path": f"{data}/user_files/",
+            "format_schema_path": f"{data}/format_schemas/",
+            "listen_host": "127.0.0.1",
+            "http_port": settings.ports.clickhouse_http,
+            "users_config": users_file,
+            "user_directories": {"users_xml": {"path": users_file}},
+            "logger": {
+                "level": "warning",
+                "log": f"{log_folder}/clickhouse-server.log",
+                "errorlog": f"{log_folder}/clickhouse-server.err.log",
+                "size": "10M",
+                "count": 2,
+            },
+            **_shared(settings),
+            **_logs(engine, settings.retention.events_days),
+        }
+    )
+
+
+def image_config_xml(settings: Settings) -> str:
+    """config.d/telemetry.xml: what the official image's own configuration is changed by."""
+    return document(
+        {
+            "listen_host": "0.0.0.0",
+            "tcp_port": {"@remove": "remove"},
+            "mysql_port": {"@remove": "remove"},
+            "postgresql_port": {"@remove": "remove"},
+            "interserver_http_port": {"@remove": "remove"},
+            "logger": {
+                "level": "warning",
+                "console": 1,
+                "log": {"@remove": "remove"},
+                "errorlog": {"@remove": "remove"},
+            },
+            **_shared(settings),
+            **{name: {"@remove": "remove"} for name in _UNUSED_LOGS},
+            **_logs("server", settings.retention.events_days),
+        }
+    )
