@@ -1,0 +1,246 @@
+"""The services that make up a stack, described once as plain data.
+
+`stacks/local` turns each into a container; the cloud's machine turns them into units. What runs as
+plain processes (`stacks/embedded`) renders the same configuration with other addresses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from infra import versions
+from infra.collector.config import collector_config, render
+from infra.collector.placement import Placement
+from infra.secrets import Secrets
+from infra.settings import Settings
+from infra.warehouse import access, migrations, names, server
+
+USER = "101:101"
+"""`clickhouse` in its image. All containers run as it, so the folders of the volumes fit."""
+
+CLICKHOUSE = "clickhouse"
+COLLECTOR = "collector"
+SCHEMA = "schema"
+QUEUE_OWNER = "queue-owner"
+
+_SECRETS = "/etc/otelcol-contrib/secrets"
+_STATE = "/var/lib/otelcol"
+_OTLP_HTTP, _OTLP_GRPC, _HEALTH, _METRICS, _CLICKHOUSE_HTTP = 4318, 4317, 13133, 8888, 8123
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file that a container finds at `path`."""
+
+    path: str
+    text: str = field(repr=False)
+    secret: bool = False
+    executable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """A port published on the machine's loopback address."""
+
+    machine: int
+    container: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """How a container shows that it is well. Seconds."""
+
+    command: tuple[str, ...]
+    interval: int = 5
+    timeout: int = 5
+    retries: int = 12
+    start_period: int = 10
+    wait: int = 120
+    """How long `up` waits for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One container, whoever runs it."""
+
+    name: str
+    image: str
+    memory_mib: int
+    cpus: float
+    user: str = USER
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    files: tuple[File, ...] = ()
+    ports: tuple[Port, ...] = ()
+    volumes: tuple[tuple[str, str], ...] = ()
+    """(volume, path) pairs."""
+    scratch: tuple[str, ...] = ()
+    """Paths kept in memory, lost at a restart."""
+    after: tuple[str, ...] = ()
+    """Services that must have been started (or have ended, for a one-shot) before."""
+    health: Health | None = None
+    one_shot: bool = False
+    stop_seconds: int = 10
+
+
+def services(settings: Settings, secrets: Secrets) -> tuple[Service, ...]:
+    """All services in the order they start."""
+    return (
+        _clickhouse(settings, secrets),
+        _queue_owner(settings),
+        _collector(settings, secrets),
+        _schema(settings, secrets),
+    )
+
+
+def volumes() -> tuple[str, ...]:
+    """Volumes that hold what must not be lost."""
+    return ("clickhouse-data", "collector-queue")
+
+
+def _clickhouse_image(settings: Settings) -> str:
+    return settings.images.clickhouse or versions.CLICKHOUSE_IMAGE
+
+
+def _clickhouse(settings: Settings, secrets: Secrets) -> Service:
+    return Service(
+        name=CLICKHOUSE,
+        image=_clickhouse_image(settings),
+        memory_mib=settings.limits.clickhouse_memory_mib,
+        cpus=settings.limits.clickhouse_cpus,
+        # The image would otherwise write a user of its own beside ours.
+        environment=(("CLICKHOUSE_SKIP_USER_SETUP", "1"),),
+        files=(
+            File(
+                path="/etc/clickhouse-server/config.d/telemetry.xml",
+                text=server.image_config_xml(settings),
+            ),
+            File(
+                path="/etc/clickhouse-server/users.d/telemetry.xml",
+                text=users_xml(secrets, loopback_default=False),
+                secret=True,
+            ),
+        ),
+        ports=(Port(machine=settings.ports.clickhouse_http, container=_CLICKHOUSE_HTTP),),
+        volumes=(("clickhouse-data", "/var/lib/clickhouse"),),
+        health=Health(
+            command=("wget", "-q", "-O", "-", f"http://127.0.0.1:{_CLICKHOUSE_HTTP}/ping")
+        ),
+        stop_seconds=30,
+    )
+
+
+def _queue_owner(settings: Settings) -> Service:
+    """Gives the queue's volume to USER.
+
+    An engine fills an empty volume with what the image has at that path, ownership included. The
+    collector's image has nothing there (it is one program), so its volume would belong to root.
+    """
+    return Service(
+        name=QUEUE_OWNER,
+        image=_clickhouse_image(settings),
+        memory_mib=settings.limits.schema_memory_mib,
+        cpus=settings.limits.collector_cpus,
+        entrypoint=("/bin/true",),
+        volumes=(("collector-queue", "/var/lib/clickhouse"),),
+        one_shot=True,
+    )
+
+
+def _collector(settings: Settings, secrets: Secrets) -> Service:
+    placement = Placement(
+        listen="0.0.0.0",
+        otlp_http_port=_OTLP_HTTP,
+        otlp_grpc_port=_OTLP_GRPC,
+        health_port=_HEALTH,
+        metrics_port=_METRICS,
+        warehouse=f"http://{CLICKHOUSE}:{_CLICKHOUSE_HTTP}",
+        secrets=_SECRETS,
+        queue=f"{_STATE}/queue",
+        aside=f"{_STATE}/aside",
+    )
+    ports = settings.ports
+    return Service(
+        name=COLLECTOR,
+        image=settings.images.collector or versions.COLLECTOR_IMAGE,
+        memory_mib=settings.limits.collector_memory_mib,
+        cpus=settings.limits.collector_cpus,
+        command=("--config", "/etc/otelcol-contrib/config.yaml"),
+        environment=collector_environment(settings),
+        files=(
+            File(
+                path="/etc/otelcol-contrib/config.yaml",
+                text=render(collector_config(settings, placement)),
+            ),
+            *(
+                File(path=f"{_SECRETS}/{name}", text=value, secret=True)
+                for name, value in collector_secrets(secrets).items()
+            ),
+        ),
+        ports=(
+            Port(machine=ports.otlp_http, container=_OTLP_HTTP),
+            Port(machine=ports.otlp_grpc, container=_OTLP_GRPC),
+            Port(machine=ports.health, container=_HEALTH),
+            Port(machine=ports.collector_metrics, container=_METRICS),
+        ),
+        volumes=(("collector-queue", _STATE),),
+        after=(CLICKHOUSE, QUEUE_OWNER),
+        stop_seconds=30,
+    )
+
+
+def _schema(settings: Settings, secrets: Secrets) -> Service:
+    """Applies the pending schema files, then stays as the health probe of the whole stack."""
+    login = f"http_user = {names.ADMIN_USER}\nhttp_password = {secrets.admin_password}\n"
+    return Service(
+        name=SCHEMA,
+        image=_clickhouse_image(settings),
+        memory_mib=settings.limits.schema_memory_mib,
+        cpus=settings.limits.collector_cpus,
+        entrypoint=("/bin/sh", "/schema/runner.sh"),
+        command=("stay",),
+        environment=(
+            ("CLICKHOUSE_URL", f"http://{CLICKHOUSE}:{_CLICKHOUSE_HTTP}"),
+            ("COLLECTOR_HEALTH_URL", f"http://{COLLECTOR}:{_HEALTH}/"),
+        ),
+        files=(
+            File(path="/schema/runner.sh", text=migrations.RUNNER.read_text(encoding="utf-8")),
+            *(
+                File(path=f"/schema/ddl/{file.name}", text=file.text)
+                for file in migrations.migrations()
+            ),
+            File(path="/schema/retention.tsv", text=migrations.retention_table(settings)),
+            File(path="/schema/wgetrc", text=login, secret=True),
+        ),
+        # The image declares a volume here; without this every run would leave one behind.
+        scratch=("/var/lib/clickhouse",),
+        after=(CLICKHOUSE, COLLECTOR),
+        health=Health(command=("/bin/sh", "/schema/runner.sh", "probe"), interval=10, retries=6),
+    )
+
+
+def collector_environment(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Makes Go collect garbage before the memory limit stops the collector."""
+    return (("GOMEMLIMIT", f"{settings.limits.collector_memory_mib * 8 // 10}MiB"),)
+
+
+def collector_secrets(secrets: Secrets) -> dict[str, str]:
+    """Secret files the collector's configuration refers to (Placement.secret)."""
+    return {
+        "member": secrets.member,
+        "clickhouse-ingest": secrets.ingest_password,
+        "pseudonym-key": secrets.pseudonym_key,
+    }
+
+
+def users_xml(secrets: Secrets, *, loopback_default: bool) -> str:
+    """ClickHouse's users for a stack of one member."""
+    return access.users_xml(
+        admin_hash=access.password_hash(secrets.admin_password),
+        ingest_hash=access.password_hash(secrets.ingest_password),
+        members=access.Members(
+            password_hashes={secrets.member: access.password_hash(secrets.member_password)}
+        ),
+        loopback_default=loopback_default,
+    )
