@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """Each begins with a letter and is made of letters and digits, so no file format can misread it."""
+    """Letters and digits, a letter first, so that no file format can misread one."""
 
     member: str
     """Opaque id of the member (m- and 10 characters); no secret, but made with them."""

@@ -83,13 +83,18 @@ class Limits(_Group):
 class Queue(_Group):
     """The collector's queue on disk: what waits while ClickHouse is away."""
 
-    max_mib: int = Field(1024, ge=64, le=1_048_576, description="MiB of telemetry a signal may queue")
+    max_mib: int = Field(
+        1024, ge=64, le=1_048_576, description="MiB of telemetry a signal may queue"
+    )
     fsync: bool = Field(
-        True, description="sync each accepted request to disk: survives a power cut, not only a kill"
+        True,
+        description="sync each accepted request to disk: survives a power cut, not only a kill",
     )
 
 
-_IMAGE = re.compile(r"^[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)(@sha256:[0-9a-f]{64})?$")
+_IMAGE = re.compile(
+    r"^[a-z0-9][a-z0-9._/:-]*(:[A-Za-z0-9_][A-Za-z0-9._-]*)(@sha256:[0-9a-f]{64})?$"
+)
 _DIGEST_ONLY = re.compile(r"^[a-z0-9][a-z0-9._/:-]*@sha256:[0-9a-f]{64}$")
 
 
@@ -110,7 +115,7 @@ class Images(_Group):
 
 
 class Programs(_Group):
-    """Programs of this machine for the `embedded` stack; empty means: look on the PATH, else build."""
+    """Programs of this machine for `embedded`; empty means: look on the PATH, else build."""
 
     clickhouse: str = Field("", description="path of a `clickhouse` program, 26.3 or newer")
     collector: str = Field("", description="path of an `otelcol-contrib` of the pinned minor")
@@ -120,8 +125,9 @@ class Docker(_Group):
     """How the `local` stack reaches the container engine."""
 
     host: str = Field(
-        "", description="engine address such as unix:///run/user/1000/podman/podman.sock; "
-        "empty means DOCKER_HOST, else the usual socket"
+        "",
+        description="engine address such as unix:///run/user/1000/podman/podman.sock; "
+        "empty means DOCKER_HOST, else the usual socket",
     )
 
 
@@ -129,7 +135,8 @@ class Chapters(_Group):
     """How a chapter is found where no one names it: first by path, then by branch."""
 
     paths: dict[str, str] = Field(
-        default_factory=dict, description="glob of the working folder, relative to the repository: chapter"
+        default_factory=dict,
+        description="glob of the working folder, relative to the repository: chapter",
     )
     branches: dict[str, str] = Field(
         default_factory=dict, description=r"regular expression on the branch: chapter (\1 allowed)"
@@ -181,7 +188,7 @@ def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def validated(layers: Iterable[Mapping[str, Any]]) -> Settings:
-    """Settings from layers of plain data, lowest first. Raises SettingsError naming each bad value."""
+    """Settings from layers of data, lowest first. Raises SettingsError naming each bad value."""
     data = merged(layers)
     try:
         return Settings.model_validate(data)
@@ -218,7 +225,9 @@ def stack_values(stack_file: Path) -> dict[str, Any]:
     """The plain `telemetry:` values of a Pulumi.<stack>.yaml."""
     config = _yaml(stack_file).get("config", {})
     prefix = f"{PROJECT}:"
-    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    return {
+        key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)
+    }
 
 
 def member_values(home: Path) -> dict[str, Any]:

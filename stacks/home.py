@@ -66,8 +66,8 @@ class Home:
         """Make the folders, 0700. Raises HomeError where that cannot be."""
         if self.path == PROJECT or PROJECT in self.path.parents:
             message = (
-                f"{self.path} lies in the clone, where `git clean` and archives would take data and "
-                "keys along. Set TELEMETRY_HOME to a folder outside it."
+                f"{self.path} lies in the clone, where `git clean` and archives would take data "
+                "and keys along. Set TELEMETRY_HOME to a folder outside it."
             )
             raise HomeError(message)
         try:

@@ -80,7 +80,7 @@ def _own_telemetry(placement: Placement) -> dict[str, Any]:
 class _Plain(yaml.SafeDumper):
     """Writes repeated values out instead of as anchors, which reviewers misread."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (PyYAML names it)
         return True
 
 

@@ -29,5 +29,5 @@ class Placement:
     """Folder for records set aside."""
 
     def secret(self, name: str) -> str:
-        """A reference that the collector resolves by itself, so the value is in no rendered file."""
+        """A reference that the collector resolves itself, so the value is in no rendered file."""
         return f"${{file:{self.secrets}/{name}}}"

@@ -1,4 +1,4 @@
-"""Step 4: queue. A request is acknowledged once it is in a file; ClickHouse may be away for days."""
+"""Step 4: queue. A request is acknowledged once it is on disk; the store may be away for days."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MIB = 1024 * 1024
 def extensions(settings: Settings, placement: Placement) -> dict[str, Any]:
     """The files the queue lives in.
 
-    `recreate` sets a file that can no longer be read aside (`*.backup`) instead of refusing to start.
+    `recreate` sets a file that can no longer be read aside (`*.backup`) and starts a new one.
     """
     return {
         STORAGE: {

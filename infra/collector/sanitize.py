@@ -108,7 +108,7 @@ def _log_statements(key: str) -> list[str]:
         _aside("log", "name", f'not IsMatch({name}, "^[a-z][a-z0-9_.]{{0,63}}$$")'),
         f'set({name}, "unnamed") where log.attributes["{ASIDE}"] == "name"',
         # Bodies of API requests and answers are whole conversations.
-        f'set(log.attributes["body"], "") where log.attributes["body"] != nil',
+        'set(log.attributes["body"], "") where log.attributes["body"] != nil',
         f"set(log.body, {name})",
         'set(log.event_name, "")',
         'set(log.severity_text, "")',

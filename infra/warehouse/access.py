@@ -87,7 +87,7 @@ def _member(member: str, password_sha256: str) -> dict[str, object]:
             *(f"GRANT SELECT ON {names.DATABASE}.{table}" for table in tables),
             f"GRANT SELECT ON {names.DATABASE}.{names.MIGRATIONS}",
         ],
-        filters={table: own for table in tables},
+        filters=dict.fromkeys(tables, own),
     )
 
 

@@ -89,7 +89,8 @@ def pending(files: Sequence[Migration], applied: Mapping[str, str]) -> tuple[Mig
         if applied.get(file.name, file.checksum) != file.checksum:
             message = (
                 f"{file.name} was edited after it had been applied. Restore it "
-                f"(`git checkout infra/warehouse/ddl/{file.name}`) and put the change in a new file."
+                f"(`git checkout infra/warehouse/ddl/{file.name}`) and put the change in a "
+                "new file."
             )
             raise SchemaError(message)
     return tuple(file for file in files if file.name not in applied)

@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
 
 
 def locked(folder: Path) -> int:
-    """Keep a second server out of the same data; the lock ends with the process, however it dies."""
+    """Keep a second server out of the same data; the lock ends with the process."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle = os.open(folder / ".server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

@@ -1,0 +1,141 @@
+"""What Claude Code is told by its environment: one source for templates and `telemetry env`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from infra.settings import Settings
+
+ENABLED_FILE = "telemetry-enabled.env"
+DISABLED_FILE = "telemetry-disabled.env"
+
+_PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '",;\\%=')
+"""What OTEL_RESOURCE_ATTRIBUTES takes as it is; everything else is percent-encoded."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the environment, and why it is set."""
+
+    name: str
+    value: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkContext:
+    """What the work is filed under; empty means unknown, and is then not sent."""
+
+    team: str = ""
+    chapter: str = ""
+    git_branch: str = ""
+
+
+def enabled(settings: Settings, context: WorkContext) -> tuple[Variable, ...]:
+    """Variables that switch telemetry on, towards the collector on this machine."""
+    switched_on = (
+        Variable("CLAUDE_CODE_ENABLE_TELEMETRY", "1", "The main switch."),
+        Variable("OTEL_LOGS_EXPORTER", "otlp", "Events: prompts, requests, tools, errors."),
+        Variable("OTEL_METRICS_EXPORTER", "otlp", "Counters beside them."),
+        Variable(
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            "http/protobuf",
+            "The client has no default: without it nothing is sent.",
+        ),
+        Variable(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            f"http://127.0.0.1:{settings.ports.otlp_http}",
+            "The collector on this machine.",
+        ),
+        Variable(
+            "OTEL_LOGS_EXPORT_INTERVAL",
+            "2000",
+            "Milliseconds. A session that is killed loses what it has not sent yet.",
+        ),
+        Variable("OTEL_METRIC_EXPORT_INTERVAL", "10000", "Milliseconds."),
+        Variable(
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            "delta",
+            "Each point counts by itself, so restarts do no harm.",
+        ),
+        Variable(
+            "CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS",
+            "1000",
+            "How long an exit may wait for the collector, should it hang.",
+        ),
+        Variable("OTEL_METRICS_INCLUDE_SESSION_ID", "true", "Without it, events have no session."),
+        Variable("OTEL_METRICS_INCLUDE_VERSION", "true", "Which client version reported."),
+        Variable("OTEL_METRICS_INCLUDE_ENTRYPOINT", "true", "Terminal, editor or SDK."),
+        Variable("OTEL_LOG_USER_PROMPTS", "0", "Texts stay in the client: prompts,"),
+        Variable("OTEL_LOG_ASSISTANT_RESPONSES", "0", "answers,"),
+        Variable("OTEL_LOG_TOOL_DETAILS", "0", "commands, paths and arguments,"),
+        Variable("OTEL_LOG_TOOL_CONTENT", "0", "what tools printed,"),
+        Variable("OTEL_LOG_RAW_API_BODIES", "0", "and whole conversations."),
+    )
+    attributes = resource_attributes(context)
+    if not attributes:
+        return switched_on
+    return (
+        *switched_on,
+        Variable("OTEL_RESOURCE_ATTRIBUTES", attributes, "What the work is filed under."),
+    )
+
+
+def disabled() -> tuple[Variable, ...]:
+    """Variables that switch telemetry off, whatever was set before."""
+    return (
+        Variable("CLAUDE_CODE_ENABLE_TELEMETRY", "0", "The main switch."),
+        Variable("OTEL_LOGS_EXPORTER", "none", "No events."),
+        Variable("OTEL_METRICS_EXPORTER", "none", "No counters."),
+    )
+
+
+def resource_attributes(context: WorkContext) -> str:
+    """OTEL_RESOURCE_ATTRIBUTES: key=value, comma between, values percent-encoded."""
+    known: Mapping[str, str] = {
+        "team": context.team,
+        "chapter": context.chapter,
+        "git.branch": context.git_branch,
+    }
+    return ",".join(
+        f"{key}={quote(value, safe=_PRINTABLE)}" for key, value in known.items() if value
+    )
+
+
+def env_file(variables: Iterable[Variable], heading: str, *, remarks: str = "") -> str:
+    """The text of a template: a comment and a `NAME=value` line each."""
+    lines = [*(f"# {line}".rstrip() for line in heading.strip().splitlines()), ""]
+    for variable in variables:
+        lines += [f"# {variable.why}", f"{variable.name}={variable.value}"]
+    if remarks:
+        lines += ["", *(f"# {line}".rstrip() for line in remarks.strip().splitlines())]
+    return "\n".join(lines) + "\n"
+
+
+def templates(settings: Settings) -> dict[str, str]:
+    """The files of .claude/env-config, by name."""
+    example = WorkContext(team=settings.context.team, chapter="", git_branch="")
+    return {
+        ENABLED_FILE: env_file(
+            enabled(settings, example),
+            "Claude Code telemetry on, to the collector on this machine.\n"
+            "\n"
+            "`telemetry env` prints the same with your team, chapter and branch filled in;\n"
+            "`telemetry run -- claude` starts Claude Code with it. By hand, in a shell:\n"
+            f"  set -a; . .claude/env-config/{ENABLED_FILE}; set +a",
+            remarks="What the work is filed under. Values without spaces; others percent-encoded.\n"
+            "OTEL_RESOURCE_ATTRIBUTES=team=book,chapter=ch03,git.branch=main\n"
+            "\n"
+            "To look at what is sent without sending it, print it to the terminal instead:\n"
+            "OTEL_LOGS_EXPORTER=console\n"
+            "OTEL_METRICS_EXPORTER=console",
+        ),
+        DISABLED_FILE: env_file(
+            disabled(),
+            "Claude Code telemetry off: the default, for privacy.\n"
+            "\n"
+            f"  set -a; . .claude/env-config/{DISABLED_FILE}; set +a",
+        ),
+    }

@@ -1,0 +1,278 @@
+"""The `telemetry` command: one function a subcommand; the modules beside this do the work."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, ParamSpec, TypeVar
+
+import typer
+
+from infra.settings import Settings, SettingsError, load
+from scripts.console import out, print_json, say
+from scripts.errors import Failure, Misuse
+from stacks import home as homes
+from stacks.home import PROJECT, Home, HomeError
+
+app = typer.Typer(
+    name="telemetry",
+    help="Claude Code telemetry on your own machine: what it costs, where it fails, what works.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Chapter = Annotated[str, typer.Option(help="What is worked on; else found by path or branch.")]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _command(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn what is not so into a message and an exit code: 1 not so, 2 used wrongly."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except (Failure, HomeError) as error:
+            say(str(error))
+            raise typer.Exit(1) from None
+        except (Misuse, SettingsError) as error:
+            say(str(error))
+            raise typer.Exit(2) from None
+
+    return run
+
+
+def _state() -> tuple[Settings, Home]:
+    home = homes.find()
+    return load(PROJECT, home.path), home
+
+
+@app.command()
+@_command
+def up(
+    at_login: Annotated[
+        bool | None,
+        typer.Option(
+            "--at-login/--no-at-login",
+            help="Start it at every login, or no longer.",
+            show_default=False,
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only what went wrong.")] = False,
+    json: Json = False,
+) -> None:
+    """Start the collector and ClickHouse on this machine, and check them. Safe to repeat."""
+    from scripts import link, login
+    from scripts import up as starting
+
+    settings, home = _state()
+    report = starting.up(settings, home)
+    linked = link.link_command()
+    if linked:
+        report.changes.append(linked)
+    if at_login:
+        report.changes.append(f"installed {login.install(home)}")
+    elif at_login is False and login.remove():
+        report.changes.append("removed the user service")
+    verdict = report.verdict
+    if json:
+        print_json(
+            {
+                "changes": report.changes,
+                "paused": report.paused,
+                "seconds": round(report.seconds, 3),
+                "verified": None if verdict is None else verdict.well,
+            }
+        )
+    elif not quiet:
+        _show_up(report, settings)
+    if verdict is not None and not verdict.well:
+        raise Failure("Verification failed:\n  " + "\n  ".join(verdict.differences))
+
+
+def _show_up(report: object, settings: Settings) -> None:
+    from scripts.up import Report
+
+    assert isinstance(report, Report)
+    if not report.changes:
+        out.print(f"Nothing to change: everything runs as configured ({report.seconds:.1f} s).")
+    for change in report.changes:
+        out.print(f"  {change}", markup=False)
+    verdict = report.verdict
+    if verdict is not None and verdict.well:
+        out.print(
+            f"Verified: {verdict.events_sent} events and {verdict.points_sent} metric points of a "
+            f"recorded session came through in {verdict.readable:.1f} s and were removed again."
+        )
+    if report.changes:
+        out.print(f"Ready in {report.seconds:.1f} s.")
+    if report.paused:
+        out.print("Paused: nothing is collected until `telemetry resume`.")
+        return
+    out.print("\nSwitch Claude Code on, in the shell you start it from:")
+    out.print('  eval "$(telemetry env)"          # bash, zsh', markup=False)
+    out.print("  telemetry env --shell fish | source", markup=False)
+    out.print("or start it with:  telemetry run -- claude")
+    out.print(
+        f"Claude Code sends to http://127.0.0.1:{settings.ports.otlp_http}. Ask with\n"
+        "  telemetry query --sql 'SELECT event, count() FROM telemetry_events GROUP BY event'",
+        markup=False,
+    )
+
+
+@app.command()
+@_command
+def down(
+    delete_data: Annotated[
+        bool, typer.Option("--delete-data", help="Also delete everything that was stored.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Stop everything. Data stays unless --delete-data."""
+    from scripts import down as stopping
+
+    home = homes.find()
+    found = stopping.doomed(home) if delete_data else []
+    if found and not yes:
+        out.print("This deletes, for ever:")
+        for each in found:
+            out.print(f"  {each.path}  ({each.bytes / 1024**2:.1f} MiB: {each.what})", markup=False)
+        out.print("Your keys and settings stay.")
+        if not sys.stdin.isatty():
+            raise Misuse("Nobody is there to ask: repeat with --yes if you mean it.")
+        if not typer.confirm("Delete?", default=False):
+            out.print("Nothing was deleted; nothing was stopped.")
+            raise typer.Exit(1)
+    ran = stopping.down(home)
+    out.print("Stopped." if ran else "Nothing ran.")
+    stopping.delete(found)
+    if found:
+        out.print("Deleted.")
+
+
+@app.command()
+@_command
+def pause() -> None:
+    """Stop collecting, at once. What is stored stays."""
+    from scripts import pause as pausing
+
+    if pausing.pause(homes.find()):
+        out.print("Paused: nothing is collected until `telemetry resume`.")
+    else:
+        out.print("Paused already.")
+
+
+@app.command()
+@_command
+def resume() -> None:
+    """Collect again."""
+    from scripts import pause as pausing
+
+    settings, home = _state()
+    out.print("Collecting again." if pausing.resume(settings, home) else "Was not paused.")
+
+
+@app.command()
+@_command
+def status(json: Json = False) -> None:
+    """What runs, what waits, what is stored. Exit code 1 when something is wrong."""
+    from scripts import status as looking
+
+    found = looking.status(*_state())
+    if json:
+        print_json(found.as_json())
+    else:
+        for line in looking.lines(found):
+            out.print(line, markup=False)
+    if not found.well:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_command
+def verify(json: Json = False) -> None:
+    """Send a recorded session through the collector, read it back, compare, remove it."""
+    from dataclasses import asdict
+
+    from scripts import verify as verifying
+
+    settings, home = _state()
+    if home.paused.exists():
+        raise Failure("Paused: nothing is collected. `telemetry resume` first.")
+    verdict = verifying.verify(settings, home.secrets())
+    if json:
+        print_json({**asdict(verdict), "well": verdict.well})
+    elif verdict.well:
+        out.print(
+            f"{verdict.events_sent} events and {verdict.points_sent} metric points: acknowledged "
+            f"after {verdict.acknowledged:.2f} s, readable after {verdict.readable:.2f} s, equal "
+            "to what was sent, removed again."
+        )
+    if not verdict.well:
+        raise Failure("\n".join(verdict.differences))
+
+
+@app.command()
+@_command
+def env(
+    shell: Annotated[
+        Literal["bash", "fish", "json"], typer.Option(help="For which reader.")
+    ] = "bash",
+    chapter: Chapter = "",
+) -> None:
+    """Print Claude Code's environment: eval "$(telemetry env)". `json`: for its user settings."""
+    from scripts import env as environment
+
+    settings, home = _state()
+    found = environment.variables(
+        settings, home, Path.cwd(), chapter=chapter, frozen=shell == "json"
+    )
+    print(environment.rendered(found, shell))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_command
+def run(
+    command: Annotated[list[str], typer.Argument(help="Program and arguments, after --.")],
+    chapter: Chapter = "",
+) -> None:
+    """Run Claude Code with telemetry on: telemetry run -- claude ..."""
+    from scripts import env as environment
+
+    settings, home = _state()
+    environment.run(command, environment.variables(settings, home, Path.cwd(), chapter=chapter))
+
+
+@app.command()
+@_command
+def query(
+    sql: Annotated[str, typer.Option("--sql", help="A statement; {name:Type} takes a parameter.")],
+    form: Annotated[
+        Literal["table", "json", "csv"], typer.Option("--format", help="How to print.")
+    ] = "table",
+    param: Annotated[list[str] | None, typer.Option(help="name=value, may be repeated.")] = None,
+) -> None:
+    """Ask ClickHouse as yourself: you see your own rows, each event once."""
+    from scripts import query as asking
+
+    parameters = {}
+    for each in param or []:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise Misuse(f"--param takes name=value, got {each!r}.")
+        parameters[name] = value
+    settings, home = _state()
+    columns, rows = asking.ask(settings, home.secrets(), sql, parameters)
+    asking.show(columns, rows, form)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,55 @@
+"""`telemetry down`: stop everything; with --delete-data also forget everything."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts import supervise
+from scripts.up import locked
+from stacks.embedded.processes import Layout
+from stacks.home import Home
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A folder that a deletion would remove. Bytes."""
+
+    path: Path
+    what: str
+    bytes: int
+
+
+def down(home: Home) -> bool:
+    """Stop both programs and supervisord; False where nothing ran."""
+    if not home.path.exists():
+        return False
+    home.prepare()
+    layout = Layout(home)
+    with locked(home):
+        supervisor = supervise.Supervisor(layout)
+        ran = supervisor.alive()
+        if ran:
+            supervisor.stop()
+        return bool(supervise.end_orphans(layout)) or ran
+
+
+def doomed(home: Home) -> list[Doomed]:
+    """What `--delete-data` would delete: everything that holds telemetry, not the keys."""
+    folders = (
+        (home.data, "stored events and metrics"),
+        (home.queue, "what waits for delivery, and records set aside"),
+        (home.log, "logs of the programs"),
+    )
+    return [Doomed(path, what, _size(path)) for path, what in folders if path.exists()]
+
+
+def delete(found: list[Doomed]) -> None:
+    """Delete them. The stack must be down."""
+    for each in found:
+        shutil.rmtree(each.path)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())

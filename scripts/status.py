@@ -1,0 +1,161 @@
+"""`telemetry status`: what runs, what waits, what was set aside, and what is stored."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from infra.settings import Settings
+from infra.warehouse import names
+from scripts import login, supervise, warehouse
+from scripts.errors import Failure
+from stacks.embedded.processes import Layout
+from stacks.home import Home
+
+_SAMPLE = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? ([0-9.e+-]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Status:
+    """The stack of this machine. Bytes; None means it could not be asked."""
+
+    well: bool
+    stack: str
+    """embedded, local, or none."""
+    paused_since: str
+    programs: dict[str, str]
+    endpoints: dict[str, str]
+    waiting_bytes: int | None
+    refused_records: int | None
+    failed_sends: int | None
+    set_aside_bytes: int
+    set_aside_queue_files: list[str]
+    events: int | None
+    last_event: str
+    cost_without_chapter_usd: float | None
+    data_bytes: int
+    at_login: bool
+    problems: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def _metrics(settings: Settings) -> list[tuple[str, str, float]]:
+    """The collector's own metrics: name, labels, value."""
+    address = f"http://127.0.0.1:{settings.ports.collector_metrics}/metrics"
+    try:
+        reply = urllib3.request("GET", address, timeout=3, retries=False)
+    except urllib3.exceptions.HTTPError:
+        return []
+    text = reply.data.decode(errors="replace")
+    return [(m[1], m[2] or "", float(m[3])) for m in _SAMPLE.finditer(text)]
+
+
+def _total(samples: list[tuple[str, str, float]], prefix: str) -> int | None:
+    if not samples:
+        return None
+    return int(sum(value for name, _, value in samples if name.startswith(prefix)))
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # merged away meanwhile
+            total += file.lstat().st_size
+    return total
+
+
+@dataclass(frozen=True)
+class _Stored:
+    events: int | None = None
+    last: str = ""
+    without_chapter: float | None = None
+
+
+def _stored(settings: Settings, home: Home) -> _Stored:
+    try:
+        client = warehouse.as_member(settings, home.secrets())
+    except Failure:
+        return _Stored()
+    [row] = client.query(
+        "SELECT count(), toString(max(ts)), sumIf(cost_usd * weight, chapter = '') "
+        f"FROM {names.DATABASE}.{names.EVENTS}"
+    ).result_rows
+    return _Stored(int(row[0]), str(row[1]) if row[0] else "", float(row[2] or 0))
+
+
+def status(settings: Settings, home: Home) -> Status:
+    """Look at everything; changes nothing."""
+    layout = Layout(home)
+    supervisor = supervise.Supervisor(layout)
+    states = supervisor.states()
+    paused = home.paused.read_text(encoding="utf-8").strip() if home.paused.exists() else ""
+    clickhouse = warehouse.answers(f"{warehouse.url(settings)}/ping")
+    collector = warehouse.answers(f"http://127.0.0.1:{settings.ports.health}/")
+    stack = "embedded" if states else "local" if clickhouse or collector else "none"
+    problems = []
+    if not clickhouse:
+        problems.append("ClickHouse does not answer: `telemetry up`")
+    if not collector and not paused:
+        problems.append("the collector does not answer: `telemetry up`")
+    if collector and paused:
+        problems.append("paused, yet a collector answers: `telemetry pause` again")
+    samples = _metrics(settings) if collector else []
+    stored = _stored(settings, home) if clickhouse and home.secrets_folder.exists() else _Stored()
+    aside = _size(layout.aside) if layout.aside.exists() else 0
+    backups = [str(file) for file in home.queue.rglob("*.backup*")] if home.queue.exists() else []
+    if backups:
+        problems.append(f"{len(backups)} damaged queue file(s) set aside in {home.queue}")
+    return Status(
+        well=not problems,
+        stack=stack,
+        paused_since=paused,
+        programs={name: f"{s.state} {s.detail}".strip() for name, s in states.items()},
+        endpoints={
+            "otlp_http": f"http://127.0.0.1:{settings.ports.otlp_http}",
+            "otlp_grpc": f"http://127.0.0.1:{settings.ports.otlp_grpc}",
+            "clickhouse": warehouse.url(settings),
+        },
+        waiting_bytes=_total(samples, "otelcol_exporter_queue_size"),
+        refused_records=_total(samples, "otelcol_receiver_refused_"),
+        failed_sends=_total(samples, "otelcol_exporter_send_failed_"),
+        set_aside_bytes=aside,
+        set_aside_queue_files=backups,
+        events=stored.events,
+        last_event=stored.last,
+        cost_without_chapter_usd=stored.without_chapter,
+        data_bytes=_size(home.data) if home.data.exists() else 0,
+        at_login=login.file().exists(),
+        problems=problems,
+    )
+
+
+def lines(found: Status) -> list[str]:
+    """The same for people."""
+    rows = [
+        ("Stack", found.stack),
+        *((f"  {name}", state) for name, state in found.programs.items()),
+        ("Collecting", f"paused since {found.paused_since}" if found.paused_since else "yes"),
+        ("OTLP", found.endpoints["otlp_http"]),
+        ("ClickHouse", found.endpoints["clickhouse"]),
+        ("Events stored", _shown(found.events)),
+        ("Last event", f"{found.last_event} UTC" if found.last_event else "none yet"),
+        ("Cost without chapter", _shown(found.cost_without_chapter_usd, " USD")),
+        ("Waiting for delivery", _shown(found.waiting_bytes, " bytes")),
+        ("Set aside", f"{found.set_aside_bytes} bytes"),
+        ("Data on disk", f"{found.data_bytes / 1024**2:.1f} MiB"),
+        ("Starts at login", "yes" if found.at_login else "no"),
+    ]
+    shown = [f"{name:<22}{value}" for name, value in rows]
+    return [*shown, *(f"Problem: {problem}" for problem in found.problems)]
+
+
+def _shown(value: float | None, unit: str = "") -> str:
+    return "unknown" if value is None else f"{value}{unit}"

@@ -1,0 +1,102 @@
+"""The ClickHouse of this machine's stack: asking it, and bringing its schema up to date."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import urllib3
+
+from infra.secrets import Secrets
+from infra.settings import Settings
+from infra.warehouse import migrations, names
+from scripts.errors import Failure
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+
+def url(settings: Settings) -> str:
+    """Its HTTP endpoint."""
+    return f"http://127.0.0.1:{settings.ports.clickhouse_http}"
+
+
+def answers(address: str, seconds: float = 2) -> bool:
+    """Whether an HTTP address answers 200."""
+    try:
+        reply = urllib3.request("GET", address, timeout=seconds, retries=False)
+    except urllib3.exceptions.HTTPError:
+        return False
+    return reply.status == 200
+
+
+def wait(address: str, seconds: float) -> bool:
+    """Wait until an HTTP address answers 200."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if answers(address):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _client(settings: Settings, user: str, password: str) -> Client:
+    import clickhouse_connect  # slow to import, and most commands do without
+    from clickhouse_connect.driver.exceptions import Error
+
+    try:
+        return clickhouse_connect.get_client(
+            host="127.0.0.1",
+            port=settings.ports.clickhouse_http,
+            username=user,
+            password=password,
+            autogenerate_session_id=False,
+            send_receive_timeout=120,
+        )
+    except Error as error:
+        raise Failure(
+            f"ClickHouse does not answer at {url(settings)} as {user}: {str(error).strip()}\n"
+            "Start the stack with `telemetry up`."
+        ) from None
+
+
+def as_admin(settings: Settings, secrets: Secrets) -> Client:
+    """For schema, verification and upkeep. Reads are de-duplicated (the profile says final)."""
+    return _client(settings, names.ADMIN_USER, secrets.admin_password)
+
+
+def as_member(settings: Settings, secrets: Secrets) -> Client:
+    """As the member, who sees their own rows."""
+    client = _client(settings, secrets.member, secrets.member_password)
+    client.database = names.DATABASE
+    return client
+
+
+def migrate(client: Client, settings: Settings) -> list[str]:
+    """Apply what is pending, set the retention, and name what was done."""
+    for statement in migrations.BOOTSTRAP:
+        client.command(statement)
+    recorded = client.query(f"SELECT name, checksum FROM {names.DATABASE}.{names.MIGRATIONS}")
+    done = []
+    for file in migrations.pending(
+        migrations.migrations(), {row[0]: row[1] for row in recorded.result_rows}
+    ):
+        for statement in file.statements:
+            client.command(statement)
+        client.insert(
+            names.MIGRATIONS,
+            [[file.name, file.checksum]],
+            column_names=["name", "checksum"],
+            database=names.DATABASE,
+        )
+        done.append(f"applied {file.name}")
+    for ttl in migrations.retention(settings):
+        shown = client.command(
+            "SELECT create_table_query FROM system.tables WHERE database = {db:String} "
+            "AND name = {table:String}",
+            parameters={"db": names.DATABASE, "table": ttl.table},
+        )
+        if f"TTL {ttl.expression}" not in str(shown):
+            client.command(ttl.statement)
+            done.append(f"{ttl.table} keeps {ttl.days} days")
+    return done

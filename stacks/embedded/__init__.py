@@ -1,0 +1,1 @@
+"""The `embedded` stack: the same services as plain processes under supervisord."""

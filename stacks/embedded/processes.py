@@ -1,0 +1,234 @@
+"""What supervisord runs and every file it needs, as plain text. Pure: nothing is written here."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from infra import services
+from infra.collector.config import collector_config, render
+from infra.collector.placement import Placement
+from infra.secrets import Secrets
+from infra.settings import Settings
+from infra.warehouse import server
+from stacks.home import PROJECT, Home
+
+LIBCHDB_SERVER = PROJECT / "toolchain" / "clickhouse" / "server.py"
+_SOCKET_BYTES = 100
+"""Longest path of a unix socket that every system takes (macOS: 104)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A program of this machine."""
+
+    path: Path
+    version: str
+    origin: str
+    """Where it was found, for people."""
+    fingerprint: str
+    """Changes when the file does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """The two programs of a stack, and the Python that runs libchdb."""
+
+    collector: Program
+    clickhouse: Program
+    engine: Literal["libchdb", "server"]
+    python: Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where this stack's files are."""
+
+    home: Home
+
+    @property
+    def collector_config(self) -> Path:
+        """The collector's YAML."""
+        return self.home.run / "collector.yaml"
+
+    @property
+    def clickhouse_config(self) -> Path:
+        """ClickHouse's config.xml."""
+        return self.home.run / "clickhouse.xml"
+
+    @property
+    def clickhouse_users(self) -> Path:
+        """ClickHouse's users.xml."""
+        return self.home.run / "clickhouse-users.xml"
+
+    @property
+    def clickhouse_data(self) -> Path:
+        """ClickHouse's data."""
+        return self.home.data / "clickhouse"
+
+    @property
+    def supervisor_config(self) -> Path:
+        """supervisord's own."""
+        return self.home.run / "supervisord.conf"
+
+    @property
+    def supervisor_pid(self) -> Path:
+        """Its process id."""
+        return self.home.run / "supervisord.pid"
+
+    @property
+    def aside(self) -> Path:
+        """Records set aside."""
+        return self.home.queue / "aside"
+
+    def socket(self, temporary: Path) -> Path:
+        """Where supervisord listens: the state folder, or a short path where that is too long."""
+        inside = self.home.run / "supervisord.sock"
+        if len(bytes(inside)) <= _SOCKET_BYTES:
+            return inside
+        short = hashlib.sha256(bytes(self.home.path)).hexdigest()[:16]
+        return temporary / f"telemetry-{short}" / "supervisord.sock"
+
+
+def files(
+    settings: Settings, secrets: Secrets, programs: Programs, layout: Layout, socket: Path
+) -> dict[Path, str]:
+    """Every rendered file of the stack, by path."""
+    home = layout.home
+    placement = Placement(
+        listen="127.0.0.1",
+        otlp_http_port=settings.ports.otlp_http,
+        otlp_grpc_port=settings.ports.otlp_grpc,
+        health_port=settings.ports.health,
+        metrics_port=settings.ports.collector_metrics,
+        warehouse=f"http://127.0.0.1:{settings.ports.clickhouse_http}",
+        secrets=str(home.secrets_folder),
+        queue=str(home.queue / "collector"),
+        aside=str(layout.aside),
+    )
+    rendered = {
+        layout.collector_config: render(collector_config(settings, placement)),
+        layout.clickhouse_config: server.embedded_config_xml(
+            settings,
+            data=str(layout.clickhouse_data),
+            users_file=str(layout.clickhouse_users),
+            log_folder=str(home.log),
+            engine=programs.engine,
+        ),
+        layout.clickhouse_users: services.users_xml(
+            secrets, loopback_default=programs.engine == "libchdb"
+        ),
+    }
+    rendered[layout.supervisor_config] = _supervisor(
+        settings, secrets, programs, layout, socket, rendered
+    )
+    return rendered
+
+
+def _supervisor(
+    settings: Settings,
+    secrets: Secrets,
+    programs: Programs,
+    layout: Layout,
+    socket: Path,
+    rendered: dict[Path, str],
+) -> str:
+    home = layout.home
+    clickhouse_inputs = (
+        rendered[layout.clickhouse_config],
+        rendered[layout.clickhouse_users],
+        f"{programs.clickhouse.path} {programs.clickhouse.fingerprint}",
+    )
+    collector_inputs = (
+        rendered[layout.collector_config],
+        f"{programs.collector.path} {programs.collector.fingerprint}",
+        *services.collector_secrets(secrets).values(),
+    )
+    return "\n".join(
+        [
+            _section(
+                "supervisord",
+                logfile=home.log / "supervisord.log",
+                logfile_maxbytes="2MB",
+                logfile_backups=1,
+                pidfile=layout.supervisor_pid,
+                identifier="telemetry",
+                umask="077",
+                directory=home.path,
+            ),
+            _section("unix_http_server", file=socket, chmod="0700"),
+            "[rpcinterface:supervisor]\n"
+            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n",
+            _section("supervisorctl", serverurl=f"unix://{socket}"),
+            _program(
+                "clickhouse",
+                _clickhouse_command(settings, programs, layout),
+                home,
+                clickhouse_inputs,
+                (),
+            ),
+            _program(
+                "collector",
+                [programs.collector.path, "--config", layout.collector_config],
+                home,
+                collector_inputs,
+                services.collector_environment(settings),
+            ),
+        ]
+    )
+
+
+def _clickhouse_command(
+    settings: Settings, programs: Programs, layout: Layout
+) -> list[Path | str | int]:
+    if programs.engine == "server":
+        return [programs.clickhouse.path, "server", f"--config-file={layout.clickhouse_config}"]
+    return [
+        programs.python,
+        LIBCHDB_SERVER,
+        "--lib",
+        programs.clickhouse.path,
+        "--config",
+        layout.clickhouse_config,
+        "--path",
+        layout.clickhouse_data,
+        "--port",
+        settings.ports.clickhouse_http,
+    ]
+
+
+def _program(
+    name: str,
+    command: list[Path | str | int],
+    home: Home,
+    inputs: tuple[str, ...],
+    environment: tuple[tuple[str, str], ...],
+) -> str:
+    """A supervised program. What it depends on is hashed into its section, so that supervisord sees
+    by itself which programs a change of configuration concerns, and restarts only those."""
+    fingerprint = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
+    variables = (*environment, ("TELEMETRY_CONFIGURATION", fingerprint))
+    return _section(
+        f"program:{name}",
+        command=" ".join(shlex.quote(str(part)) for part in command),
+        environment=",".join(f'{key}="{value}"' for key, value in variables),
+        autostart="false",
+        autorestart="true",
+        # Tries for ever, a second later each time: a full disk is freed some day.
+        startretries=1_000_000,
+        startsecs=1,
+        stopwaitsecs=30,
+        stdout_logfile=home.log / f"{name}.log",
+        stdout_logfile_maxbytes="10MB",
+        stdout_logfile_backups=2,
+        redirect_stderr="true",
+    )
+
+
+def _section(title: str, **options: object) -> str:
+    """An INI section; `%` starts an expansion in supervisord's files."""
+    lines = [f"{key} = {str(value).replace('%', '%%')}" for key, value in options.items()]
+    return "\n".join([f"[{title}]", *lines, ""])
