@@ -116,7 +116,8 @@ SELECT
     a['effort'] AS effort,
     coalesce(
         accurateCastOrNull(toDecimal128OrNull(a['cost_usd_micros'], 9) / 1000000, 'Decimal(18, 9)'),
-        accurateCastOrNull(toDecimal128OrNull(a['cost_usd'], 9), 'Decimal(18, 9)')) AS cost_usd,
+        -- Older clients print a binary fraction, such as 0.020624999999999998: rounded, not cut.
+        accurateCastOrNull(round(toDecimal128OrNull(a['cost_usd'], 24), 9), 'Decimal(18, 9)')) AS cost_usd,
     number(a['input_tokens']) AS input_tokens,
     number(a['output_tokens']) AS output_tokens,
     number(a['cache_read_tokens']) AS cache_read_tokens,
