@@ -35,7 +35,7 @@ def rendered() -> dict[Path, str]:
                 continue  # copied as they are
             if "/secrets/" in file.path:
                 continue
-            found[GOLDEN / "local" / service.name / Path(file.path).name] = file.text
+            found[GOLDEN / "local" / service.name / file.path.lstrip("/")] = file.text
     layout = Layout(Home(Path("/home/member/.local/state/telemetry")))
     programs = Programs(
         collector=Program(

@@ -117,9 +117,11 @@ class Supervisor:
         for state in self.states().values():
             with contextlib.suppress(psutil.Error):
                 if state.pid:
+                    guard = psutil.Process(state.pid)
                     held |= {
                         connection.laddr.port
-                        for connection in psutil.Process(state.pid).net_connections("tcp")
+                        for process in (guard, *guard.children())
+                        for connection in process.net_connections("tcp")
                         if connection.status == psutil.CONN_LISTEN
                     }
         return frozenset(held)

@@ -17,6 +17,9 @@ from infra.warehouse import server
 from stacks.home import PROJECT, Home
 
 LIBCHDB_SERVER = PROJECT / "toolchain" / "clickhouse" / "server.py"
+COLLECTOR_GUARD = PROJECT / "toolchain" / "collector" / "run.py"
+DISK_RESERVE_MIB = 256
+"""Below this much free disk nothing more is accepted, so that what was accepted can be handled."""
 _SOCKET_BYTES = 100
 """Longest path of a unix socket that every system takes (macOS: 104)."""
 
@@ -80,6 +83,11 @@ class Layout:
         return self.home.run / "supervisord.pid"
 
     @property
+    def queue(self) -> Path:
+        """The collector's queue."""
+        return self.home.queue / "collector"
+
+    @property
     def aside(self) -> Path:
         """Records set aside."""
         return self.home.queue / "aside"
@@ -106,7 +114,7 @@ def files(
         metrics_port=settings.ports.collector_metrics,
         warehouse=f"http://127.0.0.1:{settings.ports.clickhouse_http}",
         secrets=str(home.secrets_folder),
-        queue=str(home.queue / "collector"),
+        queue=str(layout.queue),
         aside=str(layout.aside),
     )
     rendered = {
@@ -172,7 +180,20 @@ def _supervisor(
             ),
             _program(
                 "collector",
-                [programs.collector.path, "--config", layout.collector_config],
+                [
+                    programs.python,
+                    COLLECTOR_GUARD,
+                    "--queue",
+                    layout.queue,
+                    "--reserve-mib",
+                    DISK_RESERVE_MIB,
+                    "--pid-file",
+                    home.run / "collector.pid",
+                    "--",
+                    programs.collector.path,
+                    "--config",
+                    layout.collector_config,
+                ],
                 home,
                 collector_inputs,
                 services.collector_environment(settings),

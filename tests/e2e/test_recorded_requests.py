@@ -98,10 +98,13 @@ def count(stack: Stack, table: str) -> int:
 
 
 def rows(stack: Stack) -> list[dict[str, Any]]:
-    columns = [name for (name,) in stack.admin(
-        "SELECT name FROM system.columns WHERE database = 'telemetry' AND table = "
-        "'telemetry_events' ORDER BY position"
-    )]
+    columns = [
+        name
+        for (name,) in stack.admin(
+            "SELECT name FROM system.columns WHERE database = 'telemetry' AND table = "
+            "'telemetry_events' ORDER BY position"
+        )
+    ]
     shown = ["toUnixTimestamp64Milli(ts)" if name == "ts" else name for name in columns]
     found = stack.member(f"SELECT {', '.join(shown)} FROM telemetry_events")
     return [dict(zip(columns, row, strict=True)) for row in found]
@@ -301,6 +304,7 @@ def test_who_sent_is_a_pseudonym_and_the_same_one_each_time(
     assert (people, shaped) == (len(addresses), 0)
 
 
-def test_the_member_is_stamped_by_the_collector(stack: Stack, sent: list[Recorded]) -> None:
+@pytest.mark.usefixtures("sent")
+def test_the_member_is_stamped_by_the_collector(stack: Stack) -> None:
     stored = stack.admin("SELECT DISTINCT member FROM telemetry.telemetry_events")
     assert stored == [(stack.home.secrets().member,)]

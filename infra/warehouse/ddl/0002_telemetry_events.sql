@@ -65,8 +65,7 @@ CREATE TABLE IF NOT EXISTS telemetry.telemetry_events
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(ts)
-ORDER BY (event, toDate(ts), member, session_id, seq, ts, record_hash)
-SETTINGS non_replicated_deduplication_window = 1000;
+ORDER BY (event, toDate(ts), member, session_id, seq, ts, record_hash);
 
 -- Total functions only: a cast that throws would make the collector send the same batch for ever.
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.telemetry_events_mv TO telemetry.telemetry_events

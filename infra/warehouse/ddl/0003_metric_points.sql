@@ -42,8 +42,7 @@ CREATE TABLE IF NOT EXISTS telemetry.metric_points
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(ts)
-ORDER BY (metric, toDate(ts), member, session_id, ts, record_hash)
-SETTINGS non_replicated_deduplication_window = 1000;
+ORDER BY (metric, toDate(ts), member, session_id, ts, record_hash);
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.metric_points_sum_mv TO telemetry.metric_points
 DEFINER = telemetry_views SQL SECURITY DEFINER
