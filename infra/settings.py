@@ -39,7 +39,12 @@ class _Group(BaseModel):
     """Immutable, camelCase outside, and no key that nobody reads."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        # `pulumi config set --path` writes a team or chapter such as 42 as a number.
+        coerce_numbers_to_str=True,
     )
 
 
@@ -211,13 +216,18 @@ def _explained(problem: Any) -> str:
 
 
 def project_defaults(project_file: Path) -> dict[str, Any]:
-    """The `config:` defaults of Pulumi.yaml, as the Pulumi engine would apply them."""
+    """The `config:` defaults of Pulumi.yaml, as the Pulumi engine would apply them.
+
+    It reads a key with dots as a path, so `ports.health` is a default of one key within `ports`.
+    """
     config = _yaml(project_file).get("config", {})
     defaults: dict[str, Any] = {}
     for key, declared in config.items():
-        name = key.removeprefix(f"{PROJECT}:")
         if isinstance(declared, Mapping) and "default" in declared:
-            defaults[name] = declared["default"]
+            value = declared["default"]
+            for part in reversed(key.removeprefix(f"{PROJECT}:").split(".")):
+                value = {part: value}
+            defaults = merged([defaults, value])
     return defaults
 
 

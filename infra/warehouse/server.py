@@ -10,6 +10,10 @@ from infra.warehouse.xml import document
 Engine = Literal["libchdb", "server"]
 
 _MIB = 1024 * 1024
+_SHARE_OF_MEMORY = 85
+"""Percent of the memory limit; the rest is what ClickHouse does not count: code, page tables."""
+_AUDIT_DAYS = 90
+"""How long the server itself keeps the audit logs. No setting: a change would restart it."""
 _SYSTEM_LOGS = ("query_log", "query_views_log", "session_log", "part_log")
 _UNUSED_LOGS = (
     "trace_log",
@@ -35,8 +39,6 @@ _UNUSED_LOGS = (
 def _shared(settings: Settings) -> dict[str, object]:
     """What is the same on every stack."""
     return {
-        # Leaves room for what is not counted: code, page tables, the allocator's own.
-        "max_server_memory_usage": settings.limits.clickhouse_memory_mib * _MIB * 85 // 100,
         "mark_cache_size": 64 * _MIB,
         "uncompressed_cache_size": 0,
         "merge_tree": {
@@ -54,7 +56,7 @@ def _shared(settings: Settings) -> dict[str, object]:
     }
 
 
-def _logs(engine: Engine, days: int) -> dict[str, object]:
+def _logs(engine: Engine) -> dict[str, object]:
     """The logs that are the audit trail; the server's other logs are off.
 
     libchdb keeps `system` in memory, where a log table on disk breaks the second start.
@@ -68,7 +70,7 @@ def _logs(engine: Engine, days: int) -> dict[str, object]:
             )
         else:
             entry["partition_by"] = "toYYYYMM(event_date)"
-            entry["ttl"] = f"event_date + INTERVAL {days} DAY DELETE"
+            entry["ttl"] = f"event_date + INTERVAL {_AUDIT_DAYS} DAY DELETE"
         entry["flush_interval_milliseconds"] = 1000
         kept[name] = entry
     return kept
@@ -95,14 +97,22 @@ def embedded_config_xml(
                 "size": "10M",
                 "count": 2,
             },
+            "max_server_memory_usage": settings.limits.clickhouse_memory_mib
+            * _MIB
+            * _SHARE_OF_MEMORY
+            // 100,
             **_shared(settings),
-            **_logs(engine, settings.retention.events_days),
+            **_logs(engine),
         }
     )
 
 
 def image_config_xml(settings: Settings) -> str:
-    """config.d/telemetry.xml: what the official image's own configuration is changed by."""
+    """config.d/telemetry.xml: what the official image's own configuration is changed by.
+
+    Of the memory limit it takes its share by itself, so that a changed limit is no changed file,
+    which would replace the container.
+    """
     return document(
         {
             "listen_host": "0.0.0.0",
@@ -116,8 +126,9 @@ def image_config_xml(settings: Settings) -> str:
                 "log": {"@remove": "remove"},
                 "errorlog": {"@remove": "remove"},
             },
+            "max_server_memory_usage_to_ram_ratio": f"0.{_SHARE_OF_MEMORY}",
             **_shared(settings),
             **{name: {"@remove": "remove"} for name in _UNUSED_LOGS},
-            **_logs("server", settings.retention.events_days),
+            **_logs("server"),
         }
     )

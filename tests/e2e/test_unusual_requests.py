@@ -1,4 +1,4 @@
-"""Requests that are not what the client sends today: refused, set aside or kept, never in the way."""
+"""Requests unlike those of the client today: refused, set aside or kept, never in the way."""
 
 from __future__ import annotations
 

@@ -1,0 +1,173 @@
+"""The collector's configuration, as claims about what would be an incident."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infra.collector.config import collector_config, render
+from infra.collector.placement import Placement
+from infra.secrets import Secrets
+from infra.services import collector_secrets, services
+from infra.settings import Settings
+from scripts.toolchain import COLLECTOR
+
+SECRETS = Secrets(
+    member="m-0123456789",
+    admin_password="Aadmin",
+    ingest_password="Aingest",
+    member_password="Amember",
+    pseudonym_key="Akey",
+)
+
+
+def placement(folder: Path) -> Placement:
+    return Placement(
+        listen="127.0.0.1",
+        otlp_http_port=4318,
+        otlp_grpc_port=4317,
+        health_port=13133,
+        metrics_port=8888,
+        warehouse="http://127.0.0.1:8123",
+        secrets=str(folder / "secrets"),
+        queue=str(folder / "queue"),
+        aside=str(folder / "aside"),
+    )
+
+
+def local_config() -> dict[str, Any]:
+    """What the `local` stack uploads."""
+    collector = next(each for each in services(Settings(), SECRETS) if each.name == "collector")
+    [text] = [file.text for file in collector.files if file.path.endswith("config.yaml")]
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """The `embedded` one."""
+    return collector_config(Settings(), placement(tmp_path))
+
+
+def test_nothing_is_acknowledged_before_it_is_on_disk(config: dict[str, Any]) -> None:
+    queue = config["exporters"]["clickhouse"]["sending_queue"]
+    storage = config["extensions"][queue["storage"]]
+    assert storage["fsync"] is True
+    assert not any(name.startswith("batch") for name in config["processors"])
+
+
+def test_the_queue_is_bounded_and_nothing_in_it_is_given_up(config: dict[str, Any]) -> None:
+    exporter = config["exporters"]["clickhouse"]
+    assert exporter["sending_queue"]["sizer"] == "bytes"
+    assert exporter["sending_queue"]["queue_size"] == 1024 * 1024**2
+    assert exporter["retry_on_failure"]["max_elapsed_time"] == "0s"
+    assert exporter["sending_queue"]["block_on_overflow"] is False, "a full queue answers at once"
+
+
+def test_every_way_in_is_sanitized_before_any_way_out(config: dict[str, Any]) -> None:
+    pipelines = config["service"]["pipelines"]
+    for name, pipeline in pipelines.items():
+        if "otlp" in pipeline["receivers"]:
+            steps = pipeline["processors"]
+            assert steps[-2:] == ["transform/sanitize", "redaction"], name
+            assert pipeline["exporters"] == ["forward"], f"{name} must not write by itself"
+        else:
+            assert pipeline["receivers"] == ["forward"], name
+
+
+def test_only_listed_attributes_pass_and_a_failing_rule_stops_the_record(
+    config: dict[str, Any],
+) -> None:
+    processors = config["processors"]
+    assert processors["redaction"]["allow_all_keys"] is False
+    assert {"ignored_keys", "allowed_values", "ignored_key_patterns"}.isdisjoint(
+        processors["redaction"]
+    ), "they punch holes"
+    for name, processor in processors.items():
+        if name.startswith(("transform", "filter")):
+            assert processor["error_mode"] == "propagate", name
+
+
+def test_texts_are_never_on_the_list(config: dict[str, Any]) -> None:
+    texts = {"prompt", "prompt_text", "response", "tool_input", "tool_parameters", "body"}
+    assert texts.isdisjoint(config["processors"]["redaction"]["allowed_keys"])
+
+
+def test_traces_have_no_way_in(config: dict[str, Any]) -> None:
+    signals = {name.split("/")[0] for name in config["service"]["pipelines"]}
+    assert signals == {"logs", "metrics"}
+
+
+def test_no_secret_stands_in_the_configuration(config: dict[str, Any]) -> None:
+    for text in (render(config), render(local_config())):
+        assert [value for value in collector_secrets(SECRETS).values() if value in text] == []
+
+
+def test_a_statement_that_fails_would_not_log_the_key(config: dict[str, Any]) -> None:
+    reference = "pseudonym-key}"
+    statements = [
+        statement
+        for processor in config["processors"].values()
+        for kind in ("log_statements", "metric_statements")
+        for group in processor.get(kind, [])
+        for statement in group["statements"]
+        if reference in statement
+    ]
+    assert statements
+    assert all("SHA256" not in each and each.startswith("set(") for each in statements)
+
+
+def differences(one: Any, other: Any, path: str = "") -> set[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = one.keys() | other.keys()
+        return set().union(
+            *(differences(one.get(k), other.get(k), f"{path}.{k}".lstrip(".")) for k in keys)
+        )
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return set().union(
+            *(
+                differences(a, b, f"{path}[{i}]")
+                for i, (a, b) in enumerate(zip(one, other, strict=True))
+            )
+        )
+    return set() if one == other else {path}
+
+
+def test_the_stacks_differ_only_where_things_are(config: dict[str, Any]) -> None:
+    # References to secrets name a folder; with those made equal, only addresses are left.
+    here = yaml.safe_load(render(config).replace(str(placement(Path("x")).secrets), ""))
+    folder = config["exporters"]["clickhouse"]["password"].split(":")[1].rsplit("/", 1)[0]
+    here = yaml.safe_load(render(config).replace(folder, "SECRETS"))
+    there = yaml.safe_load(
+        render(local_config()).replace("/etc/otelcol-contrib/secrets", "SECRETS")
+    )
+    assert differences(here, there) == {
+        "receivers.otlp.protocols.http.endpoint",
+        "receivers.otlp.protocols.grpc.endpoint",
+        "exporters.clickhouse.endpoint",
+        "exporters.file/aside.path",
+        "extensions.health_check.endpoint",
+        "extensions.file_storage/queue.directory",
+        "extensions.file_storage/queue.compaction.directory",
+        "service.telemetry.metrics.readers[0].pull.exporter.prometheus.host",
+    }
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("stack", ["embedded", "local"])
+def test_the_collector_accepts_every_rendering(
+    tmp_path: Path, config: dict[str, Any], stack: str
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name, value in collector_secrets(SECRETS).items():
+        (secrets / name).write_text(value)
+    rendered = render(config if stack == "embedded" else local_config())
+    file = tmp_path / "config.yaml"
+    file.write_text(rendered.replace("/etc/otelcol-contrib/secrets", str(secrets)))
+    done = subprocess.run([COLLECTOR, "validate", "--config", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
