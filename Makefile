@@ -29,8 +29,8 @@ lint: .venv-test/installed ## ruff, mypy, yamllint, shellcheck, rendered files
 format: .venv-test/installed ## Let ruff lay out the code
 	@.venv-test/bin/ruff check --fix -q . ; .venv-test/bin/ruff format -q .
 
-bench: .venv/run ## Measure, into benchmarks/RESULTS.md
-	@.venv/bin/python -m benchmarks
+bench: .venv/run .venv-test/installed ## Measure, into benchmarks/RESULTS.md
+	@.venv-test/bin/python -m benchmarks $(BENCH)
 
 render: .venv/run ## Write what is rendered from the settings and kept in git
 	@.venv/bin/python -m scripts.render

@@ -88,14 +88,15 @@ class Home:
     def secrets(self) -> Secrets:
         """This installation's secrets, made at first use and never changed by themselves."""
         return Secrets(
-            member=self._secret("member", lambda: "m-" + _random(_MEMBER_ALPHABET, 10)),
-            admin_password=self._secret("clickhouse-admin"),
-            ingest_password=self._secret("clickhouse-ingest"),
-            member_password=self._secret("clickhouse-member"),
-            pseudonym_key=self._secret("pseudonym-key"),
+            member=self.secret("member", lambda: "m-" + _random(_MEMBER_ALPHABET, 10)),
+            admin_password=self.secret("clickhouse-admin"),
+            ingest_password=self.secret("clickhouse-ingest"),
+            member_password=self.secret("clickhouse-member"),
+            pseudonym_key=self.secret("pseudonym-key"),
         )
 
-    def _secret(self, name: str, make: Callable[[], str] | None = None) -> str:
+    def secret(self, name: str, make: Callable[[], str] | None = None) -> str:
+        """One secret, made at first use (0600)."""
         file = self.secrets_folder / name
         if not file.exists():
             write_private(file, (make or _password)())

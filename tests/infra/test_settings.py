@@ -52,7 +52,7 @@ def test_a_later_layer_wins_key_by_key_not_group_by_group() -> None:
 
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings().ports.otlp_http = 1
+        Settings().ports.__setattr__("otlp_http", 1)
 
 
 def test_a_file_that_is_no_mapping_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Measurements, each with a baseline in the same run; `make bench` writes benchmarks/RESULTS.md."""

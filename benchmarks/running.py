@@ -1,0 +1,98 @@
+"""Figures of a running stack: memory at rest, acknowledgement, and how soon a row is readable."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import urllib3
+
+from infra.settings import Settings
+from infra.warehouse import names
+from scripts import warehouse
+from scripts.supervise import Supervisor
+from stacks.embedded.processes import Layout
+from stacks.home import Home
+
+_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+
+
+def _quantiles(seconds: list[float]) -> Quantiles:
+    cuts = statistics.quantiles(seconds, n=100)
+    return Quantiles(statistics.median(seconds) * 1000, cuts[98] * 1000)
+
+
+def memory(home: Home) -> dict[str, float]:
+    """Resident MiB of each supervised program and its children, after half a minute of rest."""
+    time.sleep(30)
+    found = {}
+    for name, state in Supervisor(Layout(home)).states().items():
+        guard = psutil.Process(state.pid)
+        family = (guard, *guard.children(recursive=True))
+        found[name] = sum(each.memory_info().rss for each in family) / 1024**2
+    return found
+
+
+def _event(session: str) -> bytes:
+    attributes = {"event.name": "user_prompt", "session.id": session, "event.sequence": "1"}
+    record: dict[str, Any] = {
+        "timeUnixNano": str(time.time_ns()),
+        "body": {"stringValue": "claude_code.user_prompt"},
+        "attributes": [{"key": k, "value": {"stringValue": v}} for k, v in attributes.items()],
+    }
+    outer = {"resource": {"attributes": []}, "scopeLogs": [{"logRecords": [record]}]}
+    return json.dumps({"resourceLogs": [outer]}).encode()
+
+
+def _readable(client: Any, session: str) -> None:
+    query = f"SELECT count() FROM {names.DATABASE}.{names.EVENTS} WHERE session_id = {{s:String}}"
+    while not client.command(query, parameters={"s": session}):
+        pass
+
+
+def delivery(settings: Settings, home: Home) -> dict[str, Quantiles]:
+    """One event at a time: until acknowledged, from then until readable; and the same row inserted
+    straight into ClickHouse as the baseline."""
+    client = warehouse.as_admin(settings, home.secrets())
+    door = urllib3.PoolManager()
+    address = f"http://127.0.0.1:{settings.ports.otlp_http}/v1/logs"
+    acknowledged, readable, direct = [], [], []
+    for _ in range(_ROUNDS):
+        session = str(uuid.uuid4())
+        began = time.perf_counter()
+        reply = door.request(
+            "POST", address, body=_event(session), headers={"Content-Type": "application/json"}
+        )
+        assert reply.status == 200
+        answered = time.perf_counter()
+        _readable(client, session)
+        acknowledged.append(answered - began)
+        readable.append(time.perf_counter() - answered)
+
+        session = str(uuid.uuid4())
+        began = time.perf_counter()
+        client.command(
+            f"INSERT INTO {names.DATABASE}.{names.LOGS_LANDING} (Timestamp, LogAttributes) SELECT "
+            "now64(9), map('event.name', 'user_prompt', 'session.id', {s:String})",
+            parameters={"s": session},
+        )
+        _readable(client, session)
+        direct.append(time.perf_counter() - began)
+    return {
+        "acknowledged": _quantiles(acknowledged),
+        "readable": _quantiles(readable),
+        "direct": _quantiles(direct),
+    }
