@@ -22,11 +22,12 @@ from tests.conftest import PORTS, free_ports
 
 RESULTS = PROJECT / "benchmarks" / "RESULTS.md"
 _CACHES = {
-    "GOCACHE": "go-build",
-    "GOMODCACHE": "go-mod",
-    "npm_config_cache": "npm",
-    "PIP_CACHE_DIR": "pip",
+    "GOCACHE": ["go", "env", "GOCACHE"],
+    "GOMODCACHE": ["go", "env", "GOMODCACHE"],
+    "npm_config_cache": ["npm", "config", "get", "cache"],
+    "PIP_CACHE_DIR": [sys.executable, "-m", "pip", "cache", "dir"],
 }
+"""Variable that names a cache, and who tells where this machine has it."""
 
 
 def _timed(command: list[str], folder: Path, environment: dict[str, str]) -> float:
@@ -48,15 +49,16 @@ def _environment(folder: Path, *, cold: bool) -> dict[str, str]:
     state.mkdir()
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     (state / "settings.yaml").write_text(yaml.safe_dump({"ports": ports}))
-    caches = {name: str(folder / place) for name, place in _CACHES.items()} if cold else {}
-    # Go keeps its module cache read-only, and then nobody could remove the folder.
-    return {
-        **os.environ,
-        **caches,
-        "GOFLAGS": "-modcacherw",
-        "TELEMETRY_HOME": str(state),
-        "HOME": os.environ["HOME"] if not cold else str(folder),
+    caches = {
+        name: str(folder / name)
+        if cold
+        else subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        for name, asked in _CACHES.items()
     }
+    # Go keeps a module cache read-only, and then nobody could remove the folder.
+    flags = {"GOFLAGS": "-modcacherw"} if cold else {}
+    home = {"HOME": str(folder), "TELEMETRY_HOME": str(state)}
+    return {**os.environ, **caches, **flags, **home}
 
 
 def _from_clone(*, cold: bool) -> tuple[float, float]:

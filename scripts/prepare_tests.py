@@ -28,6 +28,8 @@ def pulumi() -> str:
         command = [
             "go",
             "build",
+            "-mod=readonly",
+            "-buildvcs=false",
             "-trimpath",
             "-ldflags",
             f"-s -w -X {variable}={_PULUMI_VERSION}",
@@ -39,7 +41,7 @@ def pulumi() -> str:
             subprocess.run(
                 command,
                 cwd=PULUMI_SOURCES,
-                env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"},
+                env={**os.environ, "CGO_ENABLED": "0"},
                 check=True,
             )
     return str(PULUMI)

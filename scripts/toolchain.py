@@ -158,7 +158,19 @@ def _built_collector() -> Program:
     if not _collector_is_built():
         BUILD.mkdir(exist_ok=True)
         fresh = BUILD / f".otelcol-{os.getpid()}"
-        command = ["go", "build", "-v", "-trimpath", "-ldflags", "-s -w", "-o", str(fresh), "."]
+        command = [
+            "go",
+            "build",
+            "-v",
+            "-mod=readonly",
+            "-buildvcs=false",
+            "-trimpath",
+            "-ldflags",
+            "-s -w",
+            "-o",
+            str(fresh),
+            ".",
+        ]
         seen = 0
 
         def count(_: str, step: Step) -> None:
@@ -170,7 +182,7 @@ def _built_collector() -> Program:
             _run(
                 command,
                 COLLECTOR_SOURCES,
-                {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"},
+                {"CGO_ENABLED": "0"},
                 lambda line: count(line, step),
                 "The collector could not be built",
             )
