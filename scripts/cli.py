@@ -117,7 +117,12 @@ def _show_up(report: object, settings: Settings) -> None:
     if report.paused:
         out.print("Paused: nothing is collected until `telemetry resume`.")
         return
-    out.print("\nSwitch Claude Code on, in the shell you start it from:")
+    from scripts import link
+
+    out.print("")
+    if link.hint():
+        out.print(link.hint(), markup=False)
+    out.print("Switch Claude Code on, in the shell you start it from:")
     out.print('  eval "$(telemetry env)"          # bash, zsh', markup=False)
     out.print("  telemetry env --shell fish | source", markup=False)
     out.print("or start it with:  telemetry run -- claude")

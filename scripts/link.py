@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from stacks.home import PROJECT
@@ -19,3 +20,10 @@ def link_command() -> str:
     link.unlink(missing_ok=True)
     link.symlink_to(target)
     return f"linked the `telemetry` command to {link}"
+
+
+def hint() -> str:
+    """What someone whose shell does not find `telemetry` must do (empty: nothing)."""
+    if shutil.which("telemetry"):
+        return ""
+    return 'Your shell does not find `telemetry` yet:  export PATH="$HOME/.local/bin:$PATH"'

@@ -50,7 +50,7 @@ def programs(settings: Settings) -> Programs:
     clickhouse = _chosen_clickhouse(settings)
     missing = [
         *(
-            _lacking("go", "Go 1.25 or newer: https://go.dev/dl, or your package manager (golang)")
+            _lacking("go", "Go 1.26 or newer: https://go.dev/dl, or your package manager (golang)")
             if collector is None and not _collector_is_built()
             else []
         ),

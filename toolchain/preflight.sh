@@ -21,7 +21,7 @@ elif ! "$python" -c 'import venv, ensurepip' > /dev/null 2>&1; then
 fi
 if ! command -v otelcol-contrib > /dev/null 2>&1 && ! names collector \
     && [ ! -x build/otelcol-telemetry ] && ! command -v go > /dev/null 2>&1; then
-    lacks "Go 1.25 or newer, which builds the collector (https://go.dev/dl, or your package manager: golang)"
+    lacks "Go 1.26 or newer, which builds the collector (https://go.dev/dl, or your package manager: golang)"
 fi
 if ! command -v clickhouse > /dev/null 2>&1 && ! names clickhouse \
     && [ ! -d build/chdb/node_modules ] && ! command -v npm > /dev/null 2>&1; then
