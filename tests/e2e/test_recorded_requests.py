@@ -78,6 +78,15 @@ REPLACED = {
 
 
 @pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack in which nothing is but what is sent here."""
+    made = Stack(tmp_path_factory.mktemp("recorded"))
+    made.ok("up")
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="module")
 def sent(stack: Stack) -> list[Recorded]:
     """All recorded logs and metrics, sent once."""
     found = recorded.shifted(
