@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Literal
 
 from rich.table import Table
@@ -32,6 +33,12 @@ def ask(
     return result.column_names, result.result_rows
 
 
+def _shown(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return "" if value is None else str(value)
+
+
 def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format) -> None:
     """On standard output: for people, for programs, for spreadsheets."""
     if form == "json":
@@ -43,5 +50,5 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format) ->
     else:
         table = Table(*columns)
         for row in rows:
-            table.add_row(*("" if value is None else str(value) for value in row))
+            table.add_row(*(_shown(value) for value in row))
         console.out.print(table)
