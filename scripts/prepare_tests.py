@@ -13,7 +13,7 @@ from scripts.console import say, step
 from scripts.errors import Failure
 from stacks.home import PROJECT
 
-PULUMI = toolchain.BUILD / "pulumi"
+PULUMI = toolchain.BUILD / "pulumi" / "pulumi"
 PULUMI_SOURCES = PROJECT / "toolchain" / "pulumi"
 _PULUMI_VERSION = "v3.256.0"
 
