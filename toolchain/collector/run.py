@@ -142,8 +142,10 @@ class Guard:
 
     def ended(self, child: subprocess.Popen[bytes]) -> int | None:
         """What the end of the collector means: an exit code, or None to try again."""
+        lived = time.monotonic() - self.began
         time.sleep(_POLL_SECONDS)  # its last lines
-        if self.unreadable and self.mender.try_next():
+        # Only at a start: one that has run for a while had opened its queue.
+        if self.unreadable and lived < 2 * _SETTLED_SECONDS and self.mender.try_next():
             self.start()
             return None
         return child.returncode if child.returncode > 0 else 1
