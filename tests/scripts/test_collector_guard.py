@@ -136,6 +136,8 @@ def test_it_waits_for_room_and_starts_when_there_is_some(queue: Path) -> None:
     happened: list[str] = []
 
     class Scripted(module.Guard):  # type: ignore[misc, name-defined]
+        child: subprocess.Popen[bytes] | None
+
         def free(self) -> int:
             if not room:
                 self.stopping = True
