@@ -1,0 +1,1 @@
+"""The Pulumi programs under the real engine, on a real Docker engine."""

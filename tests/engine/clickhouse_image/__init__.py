@@ -1,0 +1,1 @@
+"""What the ClickHouse test image adds to a Debian root: its entrypoint and its base config."""
