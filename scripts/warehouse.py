@@ -43,6 +43,7 @@ def wait(address: str, seconds: float) -> bool:
 def _client(settings: Settings, user: str, password: str) -> Client:
     import clickhouse_connect  # slow to import, and most commands do without
     from clickhouse_connect.driver.exceptions import Error
+    from clickhouse_connect.driver.httputil import get_pool_manager
 
     try:
         return clickhouse_connect.get_client(
@@ -51,6 +52,8 @@ def _client(settings: Settings, user: str, password: str) -> Client:
             username=user,
             password=password,
             autogenerate_session_id=False,
+            # Of its own: the default one would look for this machine behind HTTP_PROXY.
+            pool_mgr=get_pool_manager(),
             send_receive_timeout=120,
         )
     except Error as error:

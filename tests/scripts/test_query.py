@@ -42,3 +42,9 @@ def test_without_a_stack_the_mend_is_named(own_stack: Stack) -> None:
     done = own_stack.run("query", "--sql", "SELECT 1")
     assert done.returncode == 1
     assert "telemetry up" in done.stderr
+
+
+def test_a_proxy_of_the_machine_does_not_come_between(stack: Stack) -> None:
+    proxy = {name: "http://127.0.0.1:1" for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY")}
+    assert stack.ok("query", "--format", "csv", "--sql", "SELECT 1 AS x", env=proxy) == "x\n1\n"
+    stack.ok("verify", env=proxy)
