@@ -114,6 +114,14 @@ def test_memory_without_memory_swap_differs_at_every_up(create: Create, declared
     }
 
 
+def test_a_number_of_cpus_without_decimals_replaces_at_every_up(
+    create: Create, declared: Values
+) -> None:
+    _, state = create(cpus="1")
+    assert differences(Container.fields, state, {**declared, "cpus": "1"}) == {"cpus": True}
+    assert differences(Container.fields, state, {**declared, "cpus": "1.0"}) == {}
+
+
 def test_memory_changes_in_place(
     create: Create, declared: Values, docker_client: docker.DockerClient
 ) -> None:

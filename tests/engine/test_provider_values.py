@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .provider_docker.schema import CONTAINER, UNKNOWN, Values
-from .provider_docker.values import differences, duration_complaint, failures, go_duration
+from .provider_docker.values import differences, duration_complaint, failures, go_cpus, go_duration
 
 # As Go's time.Duration prints them.
 CANONICAL = {
@@ -51,6 +51,14 @@ def test_what_the_plugin_would_refuse_is_refused_by_name(values: Values, argumen
 
 def test_values_known_only_after_up_are_not_refused() -> None:
     assert not list(failures(CONTAINER, {"image": UNKNOWN, "memory": UNKNOWN, "ports": UNKNOWN}))
+
+
+@pytest.mark.parametrize(
+    ("nanos", "text"),
+    [(500_000_000, "0.5"), (1_250_000_000, "1.25"), (2_000_000_000, "2.0"), (10**10, "10.")],
+)
+def test_a_number_of_cpus_is_read_back_with_its_decimals(nanos: int, text: str) -> None:
+    assert go_cpus(nanos) == text
 
 
 STATE: Values = {

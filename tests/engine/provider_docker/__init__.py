@@ -11,6 +11,7 @@ surprising, so that a program which runs here runs there:
   deleted first; `memory`, `memorySwap`, `cpuShares` and `restart` change in place;
 - a change of `healthcheck`, `init` or `tmpfs` is reported as an update that does nothing;
 - leaving out an argument marked `computed` keeps the old value without a difference;
+- `cpus` is read back with its decimals: "2" replaces at every `up`, "2.0" does not;
 - `memory` without an equal `memorySwap` differs at every `up`;
 - `wait` fails without a health check and on time-out, and the next `up` replaces the container;
 - without `destroyGraceSeconds` a container is killed at once; a volume is really deleted.

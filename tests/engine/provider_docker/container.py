@@ -15,7 +15,7 @@ from docker.types import LogConfig, Mount, Ulimit
 
 from .schema import CONTAINER, Values
 from .simple import HalfMadeError, RefusedError, Resource, labels_of
-from .values import go_duration, nanoseconds, normal
+from .values import go_cpus, go_duration, nanoseconds, normal
 
 MIB = 1024 * 1024
 UPDATED_IN_PLACE = (
@@ -288,6 +288,8 @@ def as_found(found: dict[str, Any], state: Values) -> Values:
     }
     if host["CapAdd"] or host["CapDrop"]:
         values["capabilities"] = {"adds": host["CapAdd"] or [], "drops": host["CapDrop"] or []}
+    if host["NanoCpus"]:
+        values["cpus"] = go_cpus(host["NanoCpus"])
     if config.get("Healthcheck"):
         values["healthcheck"] = health_as_found(config["Healthcheck"])
     if state.get("ports") and (running or state.get("mustRun") is not False):

@@ -85,6 +85,12 @@ def go_duration(nanos: int) -> str:
     return (f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else "") + seconds
 
 
+def go_cpus(nanos: int) -> str:
+    """Writes a number of CPUs as the plugin reads it back: 2 is "2.0", and 10 is "10."."""
+    text = f"{nanos / 1e9:.9f}"
+    return f"{nanos / 1e9:.1f}" if text.count("0") == 9 else text.rstrip("0")
+
+
 def duration_complaint(text: str) -> str:
     try:
         canonical = go_duration(nanoseconds(text))
