@@ -9,6 +9,7 @@ from infra import client
 from infra.secrets import Secrets
 from infra.services import services
 from infra.settings import Settings
+from scripts import docs
 from stacks.embedded.processes import Layout, Program, Programs, files
 from stacks.home import PROJECT, Home
 
@@ -51,7 +52,7 @@ def rendered() -> dict[Path, str]:
         settings, _SECRETS, programs, layout, layout.socket(Path("/tmp"))
     ).items():
         found[GOLDEN / "embedded" / path.name] = text.replace(str(PROJECT), "/opt/clone")
-    return found
+    return {**found, **docs.documents()}
 
 
 def main() -> int:

@@ -1,0 +1,209 @@
+"""The parts of the documents that the code writes, so that they cannot say something else.
+
+A document marks such a part with `<!-- begin: NAME (make render) -->` and `<!-- end: NAME -->`;
+`make render` writes what stands between, `make lint` compares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from infra import versions
+from infra.collector import rules
+from infra.settings import Settings
+from stacks.home import PROJECT
+
+_BEGIN = "<!-- begin: {name} (make render) -->"
+_END = "<!-- end: {name} -->"
+_MARKED = re.compile(
+    r"<!-- begin: (?P<name>[a-z-]+) \(make render\) -->\n.*?<!-- end: (?P<end>[a-z-]+) -->",
+    re.DOTALL,
+)
+_TYPES = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "`true` or `false`",
+    "object": "map of text to text",
+}
+_TARGET = re.compile(r"^([a-z-]+):.*?## (.+)$", re.MULTILINE)
+
+
+class DocumentError(ValueError):
+    """A document asks for a part that nobody writes, or does not close one."""
+
+
+def documents(project: Path = PROJECT) -> dict[Path, str]:
+    """Every document with a generated part, by path, as it should read."""
+    written = parts()
+    found = {}
+    for path in (*sorted(project.glob("*.md")), *sorted((project / "docs").glob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        if "<!-- begin: " in text:
+            found[path] = filled(text, written, path.name)
+    return found
+
+
+def filled(text: str, written: dict[str, str], where: str) -> str:
+    """A document with its marked parts written anew. Raises DocumentError on a bad mark."""
+
+    def write(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name != match["end"] or name not in written:
+            message = f"{where}: part {name!r} is not closed by its name, or nobody writes it"
+            raise DocumentError(message)
+        return f"{_BEGIN.format(name=name)}\n\n{written[name]}\n\n{_END.format(name=name)}"
+
+    result, count = _MARKED.subn(write, text)
+    if count != text.count("<!-- begin: ") or count != text.count("<!-- end: "):
+        message = f"{where}: a generated part is not closed"
+        raise DocumentError(message)
+    return result
+
+
+def parts() -> dict[str, str]:
+    """What there is to generate, by name, as Markdown."""
+    return {
+        "settings": _settings(),
+        "ports": _ports(),
+        "commands": _commands(),
+        "targets": _targets(),
+        "versions": _versions(),
+        "attributes": _attributes(),
+        "pseudonyms": _pseudonyms(),
+        "patterns": _patterns(),
+    }
+
+
+def settings() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every setting: its key such as `ports.health`, and its JSON schema."""
+    schema = Settings.model_json_schema(by_alias=True)
+    for group, _, properties in _groups(schema, schema):
+        for name, declared in properties.items():
+            yield f"{group}.{name}", declared
+
+
+def _groups(
+    schema: dict[str, Any], node: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Groups of settings: key, meaning, and the settings in them, without nested groups."""
+    for name, declared in node["properties"].items():
+        if "$ref" not in declared:
+            continue
+        group = schema["$defs"][declared["$ref"].rsplit("/", 1)[1]]
+        plain = {key: each for key, each in group["properties"].items() if "$ref" not in each}
+        yield prefix + name, group["description"], plain
+        yield from _groups(schema, group, f"{prefix}{name}.")
+
+
+def _settings() -> str:
+    schema = Settings.model_json_schema(by_alias=True)
+    return "\n\n".join(
+        f"### {group}\n\n{meaning}\n\n"
+        + _table(
+            ("key", "type", "default", "range", "meaning"),
+            (
+                (
+                    f"`{group}.{name}`",
+                    _TYPES[each["type"]],
+                    f"`{_shown(each.get('default', {}))}`",
+                    _range(each),
+                    _cell(each["description"]),
+                )
+                for name, each in properties.items()
+            ),
+        )
+        for group, meaning, properties in _groups(schema, schema)
+    )
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return '""' if value == "" else str(value)
+
+
+def _range(declared: dict[str, Any]) -> str:
+    if "minimum" in declared:
+        return f"{declared['minimum']:,} to {declared['maximum']:,}"
+    if "maxLength" in declared:
+        return f"up to {declared['maxLength']} characters"
+    return ""
+
+
+def _ports() -> str:
+    found = Settings.model_json_schema(by_alias=True)["$defs"]["Ports"]["properties"]
+    return _table(
+        ("port", "setting", "what answers there"),
+        (
+            (str(each["default"]), f"`ports.{name}`", _cell(each["description"]))
+            for name, each in found.items()
+        ),
+    )
+
+
+def _commands() -> str:
+    import typer.main
+
+    from scripts.cli import app
+
+    group: Any = typer.main.get_command(app)
+    return _table(
+        ("command", "what it does"),
+        ((f"`telemetry {name}`", _cell(each.help)) for name, each in group.commands.items()),
+    )
+
+
+def _targets() -> str:
+    found = _TARGET.findall((PROJECT / "Makefile").read_text(encoding="utf-8"))
+    return _table(("target", "what it does"), ((f"`make {name}`", _cell(t)) for name, t in found))
+
+
+def _versions() -> str:
+    from scripts.toolchain import LIBCHDB_VERSION
+
+    oldest = ".".join(str(part) for part in versions.CLICKHOUSE_MINIMUM)
+    rows = (
+        ("OpenTelemetry Collector, with `make up`", versions.COLLECTOR_VERSION),
+        ("ClickHouse out of libchdb, with `make up`", LIBCHDB_VERSION),
+        ("a `clickhouse` of your own", f"{oldest} or newer"),
+        ("Collector image, in Docker", f"`{versions.COLLECTOR_IMAGE.partition('@')[0]}`"),
+        ("ClickHouse image, in Docker", f"`{versions.CLICKHOUSE_IMAGE.partition('@')[0]}`"),
+    )
+    return _table(("program", "version"), rows)
+
+
+def _attributes() -> str:
+    return _table(
+        ("attribute", "stored as", "why it is kept"),
+        (
+            (f"`{each.name}`", f"`{each.column}`" if each.column else "in `extra`", _cell(each.why))
+            for each in rules.attributes()
+        ),
+    )
+
+
+def _pseudonyms() -> str:
+    return _table(
+        ("attribute", "why it is wanted at all"),
+        ((f"`{each.name}`", _cell(each.why)) for each in rules.pseudonyms()),
+    )
+
+
+def _patterns() -> str:
+    return _table(
+        ("class", "what is cut out"),
+        ((f"`{each.name}`", _cell(each.what)) for each in rules.patterns()),
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
