@@ -1,4 +1,8 @@
-"""`make local`: `pulumi up -s local` in one go, with a file backend in the state folder."""
+"""`make local`: `pulumi up -s local` in one go, with a file backend in the state folder.
+
+Pulumi keeps the salt of a passphrase beside the configuration of a stack. Here that is a copy of
+the team's file in the state folder, so the one in git stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,22 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import yaml
+
+from scripts import supervise
 from scripts.console import say
 from scripts.errors import Failure
 from scripts.up import locked
 from stacks import home as homes
-from stacks.home import PROJECT, Home, HomeError
+from stacks.embedded.processes import Layout
+from stacks.home import PROJECT, Home, HomeError, write_private
+
+_SALT = "encryptionsalt"
+_TEAM = "Pulumi.local.yaml"
+_READS_THE_COPY = frozenset({"destroy", "preview", "refresh", "up", "update", "watch"})
+"""Commands that take another configuration file; the others do without or mean the team's."""
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -21,10 +35,45 @@ def environment(home: Home) -> dict[str, str]:
     home.secret("pulumi-passphrase")
     return {
         **os.environ,
-        "PULUMI_BACKEND_URL": f"file://{backend}",
+        "PULUMI_BACKEND_URL": backend.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(home.secrets_folder / "pulumi-passphrase"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
+
+
+def copied(home: Home) -> Path:
+    """The team's configuration with this member's own salt, if there is one already."""
+    folder = home.path / "pulumi" / "project"
+    copy = folder / _TEAM
+    mine = _mapping(copy).get(_SALT)
+    values = {key: value for key, value in _mapping(PROJECT / _TEAM).items() if key != _SALT}
+    write_private(copy, yaml.safe_dump({**values, **({_SALT: mine} if mine else {})}))
+    project = (PROJECT / "Pulumi.yaml").read_text(encoding="utf-8")
+    write_private(folder / "Pulumi.yaml", project)
+    return copy
+
+
+def _mapping(file: Path) -> dict[str, object]:
+    found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None
+    return found if isinstance(found, dict) else {}
+
+
+def commands(arguments: list[str], copy: Path) -> list[list[str]]:
+    """Select the stack, making it first where it is new (which writes the salt); then the rest."""
+    reads = ["--config-file", str(copy)] if arguments[0] in _READS_THE_COPY else []
+    return [
+        ["-C", str(copy.parent), "stack", "select", "--create", "local"],
+        [*arguments, "-s", "local", *reads],
+    ]
+
+
+def refuse_beside_plain_processes(home: Home) -> None:
+    """Raises Failure where `make up` runs: both use the same ports, each with data of its own."""
+    if supervise.Supervisor(Layout(home)).alive():
+        raise Failure(
+            "The plain processes of `make up` are running and hold the ports. Stop them first with "
+            "`telemetry down`; their data stays where it is."
+        )
 
 
 def main() -> int:
@@ -40,7 +89,9 @@ def main() -> int:
         with locked(home):
             settings = environment(home)
             arguments = sys.argv[1:] or ["up", "--yes"]
-            for command in (["stack", "select", "--create", "local"], [*arguments, "-s", "local"]):
+            if arguments[0] in ("up", "update"):
+                refuse_beside_plain_processes(home)
+            for command in commands(arguments, copied(home)):
                 done = subprocess.run(["pulumi", *command], cwd=PROJECT, env=settings)
                 if done.returncode != 0:
                     return done.returncode
