@@ -74,14 +74,16 @@ def up(
     from scripts import up as starting
 
     settings, home = _state()
+    if at_login is False:
+        removed = login.remove()
+        out.print("Removed the user service." if removed else "There was no user service.")
+        return
     report = starting.up(settings, home)
     linked = link.link_command()
     if linked:
         report.changes.append(linked)
     if at_login:
         report.changes.append(f"installed {login.install(home)}")
-    elif at_login is False and login.remove():
-        report.changes.append("removed the user service")
     verdict = report.verdict
     if json:
         print_json(
@@ -169,7 +171,7 @@ def pause() -> None:
     """Stop collecting, at once. What is stored stays."""
     from scripts import pause as pausing
 
-    if pausing.pause(homes.find()):
+    if pausing.pause(*_state()):
         out.print("Paused: nothing is collected until `telemetry resume`.")
     else:
         out.print("Paused already.")

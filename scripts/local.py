@@ -33,8 +33,10 @@ def environment(home: Home) -> dict[str, str]:
     backend = home.path / "pulumi"
     backend.mkdir(mode=0o700, exist_ok=True)
     home.secret("pulumi-passphrase")
+    # A passphrase of another project must not win over this stack's own.
+    others = {k: v for k, v in os.environ.items() if k != "PULUMI_CONFIG_PASSPHRASE"}
     return {
-        **os.environ,
+        **others,
         "PULUMI_BACKEND_URL": backend.as_uri(),
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(home.secrets_folder / "pulumi-passphrase"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",

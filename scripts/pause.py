@@ -6,6 +6,7 @@ nothing is received. What was stored before stays and can be asked.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -16,19 +17,28 @@ from scripts.errors import Failure
 from stacks.embedded.processes import Layout
 from stacks.home import Home, write_private
 
-COLLECTOR_CONTAINER = "telemetry-local-collector"
+_COLLECTORS = "^/?telemetry-local(-.*)?-collector$"
+"""Names of the collector's containers, whatever comes after `local` in the stack's name."""
 
 
-def _docker(*words: str) -> bool:
-    """Whether the container engine did it; False where there is none or no such container."""
+def _docker(host: str, action: str) -> bool:
+    """Whether a container engine stopped or started a collector of ours."""
     engine = shutil.which("docker") or shutil.which("podman")
     if engine is None:
         return False
-    done = subprocess.run([engine, *words, COLLECTOR_CONTAINER], capture_output=True, timeout=60)
-    return done.returncode == 0
+    environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
+
+    def ask(*words: str) -> list[str]:
+        done = subprocess.run(
+            [engine, *words], capture_output=True, text=True, timeout=60, env=environment
+        )
+        return done.stdout.split() if done.returncode == 0 else []
+
+    found = ask("ps", "--all", "--quiet", "--filter", f"name={_COLLECTORS}")
+    return bool(found) and bool(ask(action, *found))
 
 
-def pause(home: Home) -> bool:
+def pause(settings: Settings, home: Home) -> bool:
     """Stop collecting; False where it was paused already."""
     home.prepare()
     before = home.paused.exists()
@@ -36,7 +46,7 @@ def pause(home: Home) -> bool:
     supervisor = supervise.Supervisor(Layout(home))
     if supervisor.alive():
         supervisor.halt("collector")
-    _docker("stop")
+    _docker(settings.docker.host, "stop")
     return not before
 
 
@@ -49,7 +59,7 @@ def resume(settings: Settings, home: Home) -> bool:
     embedded = supervisor.alive()
     if embedded:
         supervisor.run("collector")
-    if embedded or _docker("start"):
+    if embedded or _docker(settings.docker.host, "start"):
         address = f"http://127.0.0.1:{settings.ports.health}/"
         if not warehouse.wait(address, 30):
             raise Failure(f"No longer paused, but the collector does not answer at {address}.")

@@ -60,7 +60,8 @@ def refuse_taken(ports: Ports, ours: frozenset[int]) -> None:
             for each in problems
         ]
         first = problems[0]
+        free = (first.port + 10000 - 1024) % 64512 + 1024
         raise Failure(
             "Some ports are taken:\n" + "\n".join(lines) + "\nStop that program, or choose another "
-            f"port in settings.yaml, such as\n  ports: {{{first.setting}: {first.port + 10000}}}"
+            f"port in settings.yaml, such as\n  ports: {{{first.setting}: {free}}}"
         )

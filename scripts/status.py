@@ -112,7 +112,9 @@ def status(settings: Settings, home: Home) -> Status:
     aside = _size(layout.aside) if layout.aside.exists() else 0
     backups = [str(file) for file in home.queue.rglob("*.backup*")] if home.queue.exists() else []
     if backups:
-        problems.append(f"{len(backups)} damaged queue file(s) set aside in {home.queue}")
+        problems.append(
+            f"{len(backups)} damaged queue file(s) set aside in {home.queue}: keep for rescue, or delete"
+        )
     return Status(
         well=not problems,
         stack=stack,
@@ -142,7 +144,7 @@ def lines(found: Status) -> list[str]:
     rows = [
         ("Stack", found.stack),
         *((f"  {name}", state) for name, state in found.programs.items()),
-        ("Collecting", f"paused since {found.paused_since}" if found.paused_since else "yes"),
+        ("Collecting", _collecting(found)),
         ("OTLP", found.endpoints["otlp_http"]),
         ("ClickHouse", found.endpoints["clickhouse"]),
         ("Events stored", _shown(found.events)),
@@ -155,6 +157,12 @@ def lines(found: Status) -> list[str]:
     ]
     shown = [f"{name:<22}{value}" for name, value in rows]
     return [*shown, *(f"Problem: {problem}" for problem in found.problems)]
+
+
+def _collecting(found: Status) -> str:
+    if found.paused_since:
+        return f"paused since {found.paused_since}"
+    return "no" if found.waiting_bytes is None else "yes"
 
 
 def _shown(value: float | None, unit: str = "") -> str:

@@ -35,6 +35,10 @@ def exporters(settings: Settings, placement: Placement) -> dict[str, Any]:
             "create_directory": True,
             "directory_permissions": "0700",
             "flush_interval": "200ms",
-            "rotation": {"max_megabytes": 10, "max_backups": 3},
+            "rotation": {
+                "max_megabytes": 10,
+                "max_backups": 3,
+                "max_days": settings.retention.events_days,
+            },
         },
     }

@@ -77,10 +77,10 @@ def _user(
 
 
 def _member(member: str, password_sha256: str) -> dict[str, object]:
-    """Reads its own rows, and not those of self-tests."""
+    """Reads its own rows, and not those of self-tests; needs not name the database."""
     own = f"member = '{member}' AND synthetic = ''"
     tables = (names.EVENTS, names.METRIC_POINTS)
-    return _user(
+    user = _user(
         password_sha256,
         profile="telemetry_human",
         grants=[
@@ -89,6 +89,7 @@ def _member(member: str, password_sha256: str) -> dict[str, object]:
         ],
         filters=dict.fromkeys(tables, own),
     )
+    return {**user, "default_database": names.DATABASE}
 
 
 def users(
@@ -120,7 +121,7 @@ def users(
             "GRANT SET DEFINER ON *",
         ],
         # Where any user has a row filter, one without sees nothing.
-        filters={table: "1" for table in (names.EVENTS, names.METRIC_POINTS)},
+        filters=dict.fromkeys((names.EVENTS, names.METRIC_POINTS), "1"),
     )
     everybody[names.INGEST_USER] = _user(
         ingest_hash,

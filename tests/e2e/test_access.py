@@ -103,3 +103,18 @@ def test_curl_gets_its_password_from_a_file(stack: Stack) -> None:
     netrc = (stack.home.secrets_folder / "netrc").read_text()
     secrets = stack.home.secrets()
     assert netrc == f"machine 127.0.0.1 login {secrets.member} password {secrets.member_password}\n"
+
+
+def test_a_member_need_not_name_the_database(stack: Stack) -> None:
+    secrets = stack.home.secrets()
+    asked = "SELECT count() > 0 FROM telemetry_events"
+    assert ask(stack, secrets.member, secrets.member_password, asked) == (200, "1\n")
+
+
+def test_a_server_that_another_user_silenced_is_back_by_itself(own_stack: Stack) -> None:
+    """The engine lets its user without a password stop the listening."""
+    own_stack.ok("up")
+    before = own_stack.pid("clickhouse")
+    ask(own_stack, "default", "", "SYSTEM STOP LISTEN QUERIES ALL")
+    until(lambda: own_stack.pid("clickhouse") not in (0, before), 60)
+    until(lambda: own_stack.run("status").returncode == 0, 60)

@@ -184,6 +184,6 @@ def test_at_login_installs_and_removes_a_user_service(own_stack: Stack) -> None:
     calls = (own_stack.user / "calls").read_text()
     assert "--user enable telemetry.service" in calls
     assert json.loads(own_stack.ok("status", "--json"))["at_login"] is True
-    own_stack.ok("up", "--no-at-login", env=path)
+    assert "Removed" in own_stack.ok("up", "--no-at-login", env=path)
     assert not unit.exists()
     assert "--user disable telemetry.service" in (own_stack.user / "calls").read_text()

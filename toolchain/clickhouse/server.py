@@ -21,12 +21,15 @@ import ctypes
 import fcntl
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 _STACK_BYTES = 64 * 1024 * 1024  # the engine's main thread overflows Python's default stack
 _POLL_SECONDS = 0.5
+_LOOK_SECONDS = 5
 
 
 def arguments() -> argparse.Namespace:
@@ -57,6 +60,31 @@ def keepalive(folder: Path) -> tuple[Path, int]:
     fifo.unlink(missing_ok=True)
     os.mkfifo(fifo, 0o600)
     return fifo, os.open(fifo, os.O_RDWR)
+
+
+class Deaf:
+    """Whether a server that listened has stopped to: its engine lets any local user do that."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address = (host, port)
+        self.heard = False
+        self.missed = 0
+        self.next = 0.0
+
+    def look(self) -> bool:
+        """Try the port every few seconds; true after two misses."""
+        if time.monotonic() < self.next:
+            return False
+        self.next = time.monotonic() + _LOOK_SECONDS
+        try:
+            socket.create_connection(self.address, timeout=1).close()
+        except TimeoutError:
+            return False  # busy is not deaf
+        except OSError:
+            self.missed += self.heard
+            return self.missed > 1
+        self.heard, self.missed = True, 0
+        return False
 
 
 def main() -> int:
@@ -109,9 +137,15 @@ def main() -> int:
     threading.stack_size(_STACK_BYTES)
     threading.Thread(target=serve, daemon=True).start()
     parent = os.getppid()
+    deaf = Deaf(args.host, args.port)
     while not ended.wait(_POLL_SECONDS):
         if os.getppid() != parent:  # the supervisor is gone; its successor needs the port
             stop()
+        elif not stopping.is_set() and deaf.look():
+            failed.append(f"no longer listens on port {args.port}; the supervisor starts it anew")
+            stop()
+    if not stopping.is_set() and not failed:
+        failed.append("the engine ended by itself")
     fifo.unlink(missing_ok=True)
     os.close(lock)
     for message in failed:
