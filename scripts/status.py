@@ -112,9 +112,8 @@ def status(settings: Settings, home: Home) -> Status:
     aside = _size(layout.aside) if layout.aside.exists() else 0
     backups = [str(file) for file in home.queue.rglob("*.backup*")] if home.queue.exists() else []
     if backups:
-        problems.append(
-            f"{len(backups)} damaged queue file(s) set aside in {home.queue}: keep for rescue, or delete"
-        )
+        count = f"{len(backups)} damaged queue file(s)"
+        problems.append(f"{count} set aside in {home.queue}: keep for rescue, or delete")
     return Status(
         well=not problems,
         stack=stack,

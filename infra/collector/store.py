@@ -10,6 +10,10 @@ from infra.settings import Settings
 from infra.warehouse import names
 
 
+ASIDE_DAYS = 90
+"""How long a record set aside is kept; no setting, so that retention concerns the schema alone."""
+
+
 def exporters(settings: Settings, placement: Placement) -> dict[str, Any]:
     """`clickhouse` for everything that is well, `file/aside` for the rest (sanitized too)."""
     return {
@@ -38,7 +42,7 @@ def exporters(settings: Settings, placement: Placement) -> dict[str, Any]:
             "rotation": {
                 "max_megabytes": 10,
                 "max_backups": 3,
-                "max_days": settings.retention.events_days,
+                "max_days": ASIDE_DAYS,
             },
         },
     }
