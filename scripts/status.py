@@ -112,8 +112,10 @@ def status(settings: Settings, home: Home) -> Status:
     aside = _size(layout.aside) if layout.aside.exists() else 0
     backups = [str(file) for file in home.queue.rglob("*.backup*")] if home.queue.exists() else []
     if backups:
-        count = f"{len(backups)} damaged queue file(s)"
-        problems.append(f"{count} set aside in {home.queue}: keep for rescue, or delete")
+        problems.append(
+            f"{len(backups)} damaged queue file(s) set aside in "
+            f"{home.queue}: keep for rescue, or delete"
+        )
     return Status(
         well=not problems,
         stack=stack,

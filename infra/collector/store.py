@@ -9,7 +9,6 @@ from infra.collector.placement import Placement
 from infra.settings import Settings
 from infra.warehouse import names
 
-
 ASIDE_DAYS = 90
 """How long a record set aside is kept; no setting, so that retention concerns the schema alone."""
 

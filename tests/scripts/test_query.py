@@ -45,6 +45,6 @@ def test_without_a_stack_the_mend_is_named(own_stack: Stack) -> None:
 
 
 def test_a_proxy_of_the_machine_does_not_come_between(stack: Stack) -> None:
-    proxy = {name: "http://127.0.0.1:1" for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY")}
+    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"), "http://127.0.0.1:1")
     assert stack.ok("query", "--format", "csv", "--sql", "SELECT 1 AS x", env=proxy) == "x\n1\n"
     stack.ok("verify", env=proxy)
