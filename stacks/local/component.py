@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import pulumi
 import pulumi_docker as docker
@@ -13,9 +12,7 @@ from infra.secrets import Secrets
 from infra.services import Service
 from infra.settings import Settings
 from stacks.local.container import Surroundings, container_args
-
-# The plugin reports a change of these as made and does nothing (older ones) or replaces by itself.
-_REPLACED_BY: Final = ["healthcheck", "tmpfs", "init"]
+from stacks.local.engine import engine_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +36,7 @@ class Telemetry(pulumi.ComponentResource):
     ) -> None:
         super().__init__("telemetry:local:Telemetry", name, None, opts)
         self._prefix = f"telemetry-{args.stack}"
+        self._engine = engine_of(args.settings)
         self._provider = docker.Provider(
             "engine",
             host=args.settings.docker.host or None,
@@ -105,7 +103,11 @@ class Telemetry(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions.merge(
                 self._options(after=service.after),
                 # The name is taken until the old container is gone.
-                pulumi.ResourceOptions(replace_on_changes=_REPLACED_BY, delete_before_replace=True),
+                pulumi.ResourceOptions(
+                    replace_on_changes=list(self._engine.replaced_by),
+                    delete_before_replace=True,
+                    ignore_changes=list(self._engine.ignored),
+                ),
             ),
         )
 

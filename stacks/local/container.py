@@ -52,7 +52,8 @@ def container_args(service: Service, around: Surroundings) -> docker.ContainerAr
         user=service.user,
         read_only=not service.files,
         capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
-        security_opts=["no-new-privileges:true"],
+        # Podman reports it without the `:true` that Docker takes as well.
+        security_opts=["no-new-privileges"],
         memory=service.memory_mib,
         # Equal to the memory: no swap, and no difference at every `up`.
         memory_swap=service.memory_mib,
@@ -68,8 +69,9 @@ def container_args(service: Service, around: Surroundings) -> docker.ContainerAr
             )
             for port in sorted(service.ports, key=lambda port: port.container)
         ],
-        mounts=[
-            docker.ContainerMountArgs(type="volume", source=around.volumes[name], target=path)
+        # Not `mounts`: Podman reports none, and the container would be replaced at every `up`.
+        volumes=[
+            docker.ContainerVolumeArgs(volume_name=around.volumes[name], container_path=path)
             for name, path in sorted(service.volumes)
         ],
         tmpfs=dict.fromkeys(sorted(service.scratch), _SCRATCH_OPTIONS),

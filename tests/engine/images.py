@@ -49,8 +49,8 @@ CLICKHOUSE_CONTRACT = (
 START = '#!/bin/sh\nexec python3 -B /opt/clickhouse/entrypoint.py "$@"\n'
 DEFAULT_CONFIG = {
     "receivers": {"otlp": {"protocols": {"http": {"endpoint": "0.0.0.0:4318"}}}},
-    "exporters": {"debug": {}},
-    "service": {"pipelines": {"logs": {"receivers": ["otlp"], "exporters": ["debug"]}}},
+    "exporters": {"file": {"path": "/dev/null"}},
+    "service": {"pipelines": {"logs": {"receivers": ["otlp"], "exporters": ["file"]}}},
 }
 UID = 101
 

@@ -176,7 +176,7 @@ def test_containers_run_with_the_least_rights(stack: LocalStack) -> None:
         assert process[0] not in ("root", "0"), f"{service} runs as root"
         host = found["HostConfig"]
         assert host["CapDrop"] == ["ALL"]
-        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert host["SecurityOpt"] == ["no-new-privileges"]
         assert host["Memory"] == host["MemorySwap"] > 0
         assert host["LogConfig"] == {
             "Type": "json-file",

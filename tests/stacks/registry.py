@@ -51,6 +51,7 @@ class Made:
     protect: bool
     delete_before_replace: bool
     replace_on_changes: tuple[str, ...]
+    ignore_changes: tuple[str, ...]
     after: frozenset[str]
     """Names of the resources it waits for."""
 
@@ -98,6 +99,7 @@ class _Monitor(mocks.MockMonitor):
                     protect=request.protect,
                     delete_before_replace=request.deleteBeforeReplace,
                     replace_on_changes=tuple(request.replaceOnChanges),
+                    ignore_changes=tuple(request.ignoreChanges),
                     after=frozenset(_name(urn) for urn in request.dependencies),
                 )
             )

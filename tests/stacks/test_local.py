@@ -18,7 +18,7 @@ from infra.settings import Settings
 from infra.warehouse.migrations import DDL
 from stacks import local
 from stacks.home import PROJECT
-from stacks.local import container
+from stacks.local import container, engine
 
 from .registry import (
     CONTAINER,
@@ -140,7 +140,7 @@ def test_no_container_runs_as_root_or_can_gain_rights(stack: Registry) -> None:
     for name, inputs in stack.containers.items():
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", inputs["user"]), f"{name} may run as root"
         assert inputs["capabilities"] == {"drops": ["ALL"]}, f"{name} keeps capabilities"
-        assert inputs["securityOpts"] == ["no-new-privileges:true"], f"{name} may gain rights"
+        assert inputs["securityOpts"] == ["no-new-privileges"], f"{name} may gain rights"
         assert "privileged" not in inputs
         assert "devices" not in inputs
 
@@ -160,8 +160,11 @@ def test_logs_cannot_fill_the_disk(stack: Registry) -> None:
 
 def test_nothing_is_mounted_from_the_machine_itself(stack: Registry) -> None:
     for name, inputs in stack.containers.items():
-        assert {mount["type"] for mount in inputs["mounts"]} <= {"volume"}, name
-        assert "volumes" not in inputs, name
+        assert {key for mount in inputs["volumes"] for key in mount} <= {
+            "volumeName",
+            "containerPath",
+        }, name
+        assert "mounts" not in inputs, f"{name} would be replaced at every `up` on Podman"
 
 
 def test_data_and_queue_are_on_protected_volumes_where_the_programs_write(
@@ -171,9 +174,9 @@ def test_data_and_queue_are_on_protected_volumes_where_the_programs_write(
     assert all(volume.protect for volume in volumes.values())
     assert all("labels" not in volume.inputs for volume in volumes.values())
     mounted = {
-        (mount["source"], name, mount["target"])
+        (mount["volumeName"], name, mount["containerPath"])
         for name, inputs in stack.containers.items()
-        for mount in inputs["mounts"]
+        for mount in inputs["volumes"]
     }
     assert mounted == {
         ("telemetry-local-clickhouse-data", "clickhouse", "/var/lib/clickhouse"),
@@ -256,9 +259,39 @@ def test_changes_the_plugin_would_swallow_replace_the_container(stack: Registry)
         assert made.delete_before_replace, f"the name of {name} is taken until the old one is gone"
 
 
+PODMANS = "unix:///run/user/7/podman/podman.sock"
+
+
+def test_what_podman_reports_otherwise_replaces_no_container(tmp_path: Path) -> None:
+    made = deployed(tmp_path / "home", docker={"host": PODMANS})
+    for each in made.made:
+        ignored = {"capabilities", "logOpts", "tmpfs"} if each.kind == CONTAINER else set()
+        assert set(each.ignore_changes) == ignored, each.name
+
+
+def test_podman_makes_a_container_anew_for_a_limit_that_it_cannot_change(tmp_path: Path) -> None:
+    for made in deployed(tmp_path / "home", docker={"host": PODMANS}).of(CONTAINER).values():
+        assert {"memory", "memorySwap"} < set(made.replace_on_changes)
+
+
+def test_nothing_is_ignored_on_docker_and_limits_change_in_place(stack: Registry) -> None:
+    for each in stack.made:
+        assert each.ignore_changes == (), each.name
+        assert not {"memory", "memorySwap"} & set(each.replace_on_changes), each.name
+
+
+def test_podman_behind_the_usual_socket_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert engine.engine_of(Settings()) == engine.DOCKER
+    (tmp_path / "docker.sock").symlink_to(tmp_path / "podman" / "podman.sock")
+    monkeypatch.setattr(engine, "_USUAL", tmp_path / "docker.sock")
+    assert engine.engine_of(Settings()) == engine.PODMAN
+
+
 def test_everything_is_made_by_the_engine_of_the_settings(tmp_path: Path) -> None:
-    made = deployed(tmp_path / "home", docker={"host": "unix:///run/user/7/podman/podman.sock"})
-    assert made.of(PROVIDER)["engine"].inputs["host"] == "unix:///run/user/7/podman/podman.sock"
+    made = deployed(tmp_path / "home", docker={"host": PODMANS})
+    assert made.of(PROVIDER)["engine"].inputs["host"] == PODMANS
     for each in made.made:
         if each.kind.startswith("docker:"):
             assert (each.provider, each.parent) == ("engine", "telemetry"), each.name
@@ -267,7 +300,6 @@ def test_everything_is_made_by_the_engine_of_the_settings(tmp_path: Path) -> Non
 def test_without_a_setting_the_engine_is_that_of_docker_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("DOCKER_HOST", raising=False)
     assert "host" not in deployed(tmp_path / "one").of(PROVIDER)["engine"].inputs
     monkeypatch.setenv("DOCKER_HOST", "unix:///elsewhere.sock")
     inputs = deployed(tmp_path / "two").of(PROVIDER)["engine"].inputs
@@ -313,7 +345,7 @@ def test_lists_are_sorted(stack: Registry) -> None:
             ("envs", lambda each: each),
             ("ports", lambda each: each["internal"]),
             ("uploads", lambda each: each["file"]),
-            ("mounts", lambda each: each["source"]),
+            ("volumes", lambda each: each["volumeName"]),
             ("labels", lambda each: each["label"]),
         ):
             found = bare(inputs[key])
