@@ -136,6 +136,14 @@ class Docker(_Group):
     )
 
 
+class Stores(_Group):
+    """Plain processes and containers have a store each; rows do not move by themselves."""
+
+    keep_both: bool = Field(
+        False, description="start although the other way of running holds rows of yours"
+    )
+
+
 class Chapters(_Group):
     """How a chapter is found where no one names it: first by path, then by branch."""
 
@@ -176,6 +184,7 @@ class Settings(_Group):
     images: Images = Field(default_factory=Images)
     programs: Programs = Field(default_factory=Programs)
     docker: Docker = Field(default_factory=Docker)
+    stores: Stores = Field(default_factory=Stores)
     context: Context = Field(default_factory=Context)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import supervise
+from infra.settings import SettingsError, load
+from infra.warehouse import names
+from scripts import supervise, warehouse
+from scripts.errors import Failure
 from scripts.up import locked
+from stacks import stores
 from stacks.embedded.processes import Layout
-from stacks.home import Home
+from stacks.home import PROJECT, Home
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,21 @@ def down(home: Home) -> bool:
         supervisor = supervise.Supervisor(layout)
         ran = supervisor.alive()
         if ran:
+            _note_rows(home)
             supervisor.stop()
         return bool(supervise.end_orphans(layout)) or ran
+
+
+def _note_rows(home: Home) -> None:
+    """How much the store holds, as long as it can be asked; a stop needs no settings otherwise."""
+    from clickhouse_connect.driver.exceptions import Error
+
+    with contextlib.suppress(SettingsError, Failure, Error):
+        settings = load(PROJECT, home.path)
+        if warehouse.answers(f"{warehouse.url(settings)}/ping"):
+            client = warehouse.as_admin(settings, home.secrets())
+            tables = (names.EVENTS, names.METRIC_POINTS)
+            stores.note_rows(home, sum(warehouse.count(client, table) for table in tables))
 
 
 def doomed(home: Home) -> list[Doomed]:

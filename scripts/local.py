@@ -14,12 +14,12 @@ from pathlib import Path
 
 import yaml
 
-from scripts import supervise
+from infra.settings import SettingsError, load
 from scripts.console import say
 from scripts.errors import Failure
 from scripts.up import locked
 from stacks import home as homes
-from stacks.embedded.processes import Layout
+from stacks import stores
 from stacks.home import PROJECT, Home, HomeError, write_private
 
 _SALT = "encryptionsalt"
@@ -69,15 +69,6 @@ def commands(arguments: list[str], copy: Path) -> list[list[str]]:
     ]
 
 
-def refuse_beside_plain_processes(home: Home) -> None:
-    """Raises Failure where `make up` runs: both use the same ports, each with data of its own."""
-    if supervise.Supervisor(Layout(home)).alive():
-        raise Failure(
-            "The plain processes of `make up` are running and hold the ports. Stop them first with "
-            "`telemetry down`; their data stays where it is."
-        )
-
-
 def main() -> int:
     """Select the stack, making it first where it is new, and bring it up."""
     try:
@@ -92,12 +83,14 @@ def main() -> int:
             settings = environment(home)
             arguments = sys.argv[1:] or ["up", "--yes"]
             if arguments[0] in ("up", "update"):
-                refuse_beside_plain_processes(home)
+                problem = stores.beside_plain_processes(load(PROJECT, home.path), home)
+                if problem:
+                    raise Failure(problem)
             for command in commands(arguments, copied(home)):
                 done = subprocess.run(["pulumi", *command], cwd=PROJECT, env=settings)
                 if done.returncode != 0:
                     return done.returncode
-    except (Failure, HomeError) as error:
+    except (Failure, HomeError, SettingsError) as error:
         say(str(error))
         return 1
     return 0

@@ -6,13 +6,10 @@ nothing is received. What was stored before stays and can be asked.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from datetime import UTC, datetime
 
 from infra.settings import Settings
-from scripts import supervise, warehouse
+from scripts import engine, supervise, warehouse
 from scripts.errors import Failure
 from stacks.embedded.processes import Layout
 from stacks.home import Home, write_private
@@ -21,21 +18,13 @@ _COLLECTORS = "^/?telemetry-local(-.*)?-collector$"
 """Names of the collector's containers, whatever comes after `local` in the stack's name."""
 
 
-def _docker(host: str, action: str) -> bool:
+def _containers(host: str, action: str) -> bool:
     """Whether a container engine stopped or started a collector of ours."""
-    engine = shutil.which("docker") or shutil.which("podman")
-    if engine is None:
+    try:
+        found = engine.ask(host, "ps", "--all", "--quiet", "--filter", f"name={_COLLECTORS}")
+        return bool(found) and bool(engine.ask(host, action, *found))
+    except engine.EngineAbsentError:
         return False
-    environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
-
-    def ask(*words: str) -> list[str]:
-        done = subprocess.run(
-            [engine, *words], capture_output=True, text=True, timeout=60, env=environment
-        )
-        return done.stdout.split() if done.returncode == 0 else []
-
-    found = ask("ps", "--all", "--quiet", "--filter", f"name={_COLLECTORS}")
-    return bool(found) and bool(ask(action, *found))
 
 
 def pause(settings: Settings, home: Home) -> bool:
@@ -46,7 +35,7 @@ def pause(settings: Settings, home: Home) -> bool:
     supervisor = supervise.Supervisor(Layout(home))
     if supervisor.alive():
         supervisor.halt("collector")
-    _docker(settings.docker.host, "stop")
+    _containers(settings.docker.host, "stop")
     return not before
 
 
@@ -59,7 +48,7 @@ def resume(settings: Settings, home: Home) -> bool:
     embedded = supervisor.alive()
     if embedded:
         supervisor.run("collector")
-    if embedded or _docker(settings.docker.host, "start"):
+    if embedded or _containers(settings.docker.host, "start"):
         address = f"http://127.0.0.1:{settings.ports.health}/"
         if not warehouse.wait(address, 30):
             raise Failure(f"No longer paused, but the collector does not answer at {address}.")

@@ -18,9 +18,10 @@ from pathlib import Path
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.warehouse import migrations
-from scripts import ports, supervise, toolchain, verify, warehouse
+from scripts import engine, ports, supervise, toolchain, verify, warehouse
 from scripts.console import say, step
 from scripts.errors import Failure
+from stacks import stores
 from stacks.embedded.processes import Layout, Programs, files
 from stacks.home import Home, write_private
 
@@ -62,6 +63,7 @@ def up(settings: Settings, home: Home) -> Report:
 
 def _up(settings: Settings, home: Home) -> Report:
     report = Report(paused=home.paused.exists())
+    _refuse_beside_containers(settings, home)
     secrets = home.secrets()
     write_private(home.secrets_folder / "netrc", _netrc(secrets))
     programs = toolchain.programs(settings)
@@ -78,6 +80,7 @@ def _up(settings: Settings, home: Home) -> Report:
     if alive:
         report.changes += [f"restarted {name}" for name in supervisor.reload()]
     else:
+        stores.forget_rows(home)
         supervisor.start()
         report.changes.append("started supervisord")
     _start(settings, secrets, supervisor, report)
@@ -152,6 +155,24 @@ def _write(
     for path in changed:
         write_private(path, rendered[path])
     return [f"wrote {path.name}" for path in changed]
+
+
+def _refuse_beside_containers(settings: Settings, home: Home) -> None:
+    """Containers of this member hold rows, or may: the engine alone knows whether they still do."""
+    for stack in [] if settings.stores.keep_both else stores.stacks(home):
+        volume = stores.volume(stack)
+        try:
+            held = volume in engine.ask(settings.docker.host, "volume", "ls", "--quiet")
+            why = f"holds the rows of the Pulumi stack {stack!r} in the volume {volume}"
+        except engine.EngineAbsentError as error:
+            held = True
+            why = f"may hold the rows of the Pulumi stack {stack!r}, and cannot be asked: {error}"
+        if held:
+            raise Failure(
+                f"The container engine {why}. Plain processes would begin with an empty store "
+                f"beside it. {stores.KEEP} To go on with the containers: `pulumi up -s {stack}`."
+            )
+        stores.forget_containers(home, stack)
 
 
 def _refuse_older(programs: Programs, layout: Layout) -> None:

@@ -87,14 +87,6 @@ def _stored_events(client: Client, run: str, columns: list[str]) -> list[dict[st
     return [dict(zip(columns, row, strict=True)) for row in result.result_rows]
 
 
-def _count(client: Client, table: str, run: str) -> int:
-    counted = client.command(
-        f"SELECT count() FROM {names.DATABASE}.{table} WHERE synthetic = {{run:String}}",
-        parameters={"run": run},
-    )
-    return int(str(counted))
-
-
 def _remove(client: Client, run: str) -> None:
     for table in (names.EVENTS, names.METRIC_POINTS):
         client.command(
@@ -150,14 +142,14 @@ def verify(settings: Settings, secrets: Secrets) -> Verdict:
         acknowledged = time.monotonic() - began
         while time.monotonic() - began < _TIMEOUT_SECONDS:
             if (
-                _count(client, names.EVENTS, run) >= len(expected)
-                and _count(client, names.METRIC_POINTS, run) >= points
+                warehouse.count(client, names.EVENTS, synthetic=run) >= len(expected)
+                and warehouse.count(client, names.METRIC_POINTS, synthetic=run) >= points
             ):
                 break
             time.sleep(0.1)
         readable = time.monotonic() - began
         found = _differences(expected, _stored_events(client, run, list(expected[0])))
-        stored_points = _count(client, names.METRIC_POINTS, run)
+        stored_points = warehouse.count(client, names.METRIC_POINTS, synthetic=run)
         if stored_points != points:
             found.append(f"{points} metric points were sent, {stored_points} are stored")
     finally:

@@ -75,6 +75,15 @@ def as_member(settings: Settings, secrets: Secrets) -> Client:
     return client
 
 
+def count(client: Client, table: str, *, synthetic: str = "") -> int:
+    """Rows of a table; those of a self-test by its run id."""
+    counted = client.command(
+        f"SELECT count() FROM {names.DATABASE}.{table} WHERE synthetic = {{run:String}}",
+        parameters={"run": synthetic},
+    )
+    return int(str(counted))
+
+
 def migrate(client: Client, settings: Settings) -> list[str]:
     """Apply what is pending, set the retention, and name what was done."""
     for statement in migrations.BOOTSTRAP:

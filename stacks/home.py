@@ -62,6 +62,11 @@ class Home:
         """Present while the member has stopped collection."""
         return self.path / "paused"
 
+    @property
+    def containers(self) -> Path:
+        """Names of the Pulumi stacks that made containers from this folder, one a line."""
+        return self.path / "containers"
+
     def prepare(self) -> None:
         """Make the folders, 0700. Raises HomeError where that cannot be."""
         if self.path == PROJECT or PROJECT in self.path.parents:

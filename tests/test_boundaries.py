@@ -87,7 +87,7 @@ def test_each_layer_knows_only_those_below_it() -> None:
 
 def test_what_make_up_runs_needs_no_pulumi() -> None:
     """Otherwise a first `make up` would fetch Pulumi and its large providers."""
-    runs = sources("infra", "scripts", "stacks/embedded", "stacks/home.py")
+    runs = sources("infra", "scripts", "stacks/embedded", "stacks/home.py", "stacks/stores.py")
     assert offences(runs, PROVIDERS | {"stacks.local", "docker"}) == []
     assert [p for p in runs if any(name.startswith("stacks.local") for name in imports(p))] == []
 

@@ -20,8 +20,14 @@ elif ! "$python" -c 'import venv, ensurepip' > /dev/null 2>&1; then
     lacks "Python's venv module (Debian and Ubuntu: apt install python3-venv)"
 fi
 if ! command -v otelcol-contrib > /dev/null 2>&1 && ! names collector \
-    && [ ! -x build/otelcol-telemetry ] && ! command -v go > /dev/null 2>&1; then
-    lacks "Go 1.26 or newer, which builds the collector (https://go.dev/dl, or your package manager: golang)"
+    && [ ! -x build/otelcol-telemetry ]; then
+    go='Go 1.26 or newer, which builds the collector (https://go.dev/dl, or your package manager: golang)'
+    if ! command -v go > /dev/null 2>&1; then
+        lacks "$go"
+    elif go version 2> /dev/null | grep -Eq ' go1\.(1?[0-9]|20)([^0-9]|$)'; then
+        # From 1.21 on, Go fetches the version that the sources ask for by itself.
+        lacks "$go; here is $(go version)"
+    fi
 fi
 if ! command -v clickhouse > /dev/null 2>&1 && ! names clickhouse \
     && [ ! -d build/chdb/node_modules ] && ! command -v npm > /dev/null 2>&1; then

@@ -12,6 +12,7 @@ import pytest
 
 from scripts import warehouse
 from scripts.supervise import PROGRAMS
+from stacks import stores
 from stacks.home import PROJECT
 from tests import recorded
 from tests.conftest import Stack, until
@@ -153,6 +154,50 @@ def test_pause_closes_the_port_and_resume_opens_it(own_stack: Stack) -> None:
     assert own_stack.post("logs", json.dumps(request.body).encode()) == 200
 
 
+def test_rows_are_counted_when_the_programs_stop(own_stack: Stack) -> None:
+    own_stack.ok("up")
+    own_stack.ok("down")
+    assert stores.beside_plain_processes(own_stack.settings, own_stack.home) == "", "a self-test"
+    own_stack.ok("up")
+    [request] = recorded.shifted([next(recorded.requests("logs"))])
+    assert own_stack.post("logs", json.dumps(request.body).encode()) == 200
+    sent = sum(1 for _ in recorded.events(request))
+    until(lambda: own_stack.member("SELECT count() FROM telemetry_events")[0][0] == sent)
+    own_stack.ok("down")
+    assert f"left {sent} rows" in stores.beside_plain_processes(own_stack.settings, own_stack.home)
+
+
+@pytest.mark.parametrize("answer", ["echo telemetry-local-clickhouse-data", "exit 1"])
+def test_up_beside_the_rows_of_containers_is_refused(own_stack: Stack, answer: str) -> None:
+    """The engine is a stand-in that says there is such a volume, or does not answer."""
+    own_stack.home.prepare()
+    stores.note_containers(own_stack.home, "local")
+    path = {"PATH": f"{stand_in(own_stack, 'docker', answer)}:{os.environ['PATH']}"}
+    done = own_stack.run("up", env=path)
+    assert done.returncode == 1
+    assert "telemetry-local-clickhouse-data" in done.stderr or "cannot be asked" in done.stderr
+    assert "keepBoth: true" in done.stderr
+    assert not own_stack.pid("clickhouse")
+
+
+def test_containers_whose_volume_is_gone_are_forgotten(own_stack: Stack) -> None:
+    own_stack.home.prepare()
+    stores.note_containers(own_stack.home, "local")
+    path = {"PATH": f"{stand_in(own_stack, 'docker', 'echo another')}:{os.environ['PATH']}"}
+    own_stack.ok("up", env=path)
+    assert stores.stacks(own_stack.home) == []
+
+
+def stand_in(stack: Stack, name: str, script: str) -> Path:
+    """A folder for the PATH with a program of this name."""
+    tools = stack.user / "bin"
+    tools.mkdir()
+    program = tools / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return tools
+
+
 def test_down_keeps_the_data_unless_told_and_asks_before_it_deletes(own_stack: Stack) -> None:
     own_stack.ok("up")
     [request] = recorded.shifted([next(recorded.requests("logs"))])
@@ -172,11 +217,7 @@ def test_down_keeps_the_data_unless_told_and_asks_before_it_deletes(own_stack: S
 
 def test_at_login_installs_and_removes_a_user_service(own_stack: Stack) -> None:
     """systemd itself does not run in most test machines: a stand-in records how it is called."""
-    tools = own_stack.user / "bin"
-    tools.mkdir()
-    systemctl = tools / "systemctl"
-    systemctl.write_text(f'#!/bin/sh\necho "$@" >> {own_stack.user}/calls\n')
-    systemctl.chmod(0o755)
+    tools = stand_in(own_stack, "systemctl", f'echo "$@" >> {own_stack.user}/calls')
     path = {"PATH": f"{tools}:{os.environ['PATH']}"}
     own_stack.ok("up", "--at-login", env=path)
     unit: Path = own_stack.user / ".config" / "systemd" / "user" / "telemetry.service"

@@ -12,8 +12,6 @@ import pytest
 import yaml
 
 from scripts import local
-from scripts.errors import Failure
-from scripts.supervise import Supervisor
 from stacks.home import PROJECT, Home
 
 from . import automation
@@ -100,14 +98,6 @@ def test_an_up_reads_the_copy_and_a_setting_goes_to_the_teams_file(tmp_path: Pat
     ]
 
 
-def test_an_up_beside_the_plain_processes_is_refused(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Supervisor, "alive", lambda _: True)
-    with pytest.raises(Failure, match="telemetry down"):
-        local.refuse_beside_plain_processes(home)
-
-
 def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_path: Path) -> None:
     """Keys with dots in Pulumi.yaml are paths; this is what Pulumi itself makes of them."""
     clone = tmp_path / "clone"
@@ -155,6 +145,15 @@ def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_pa
     assert found["telemetry:context"] == {"team": "", "chapters": {"paths": {}, "branches": {}}}
     assert set(found) == {
         f"telemetry:{group}"
-        for group in ("ports", "retention", "limits", "queue", "images", "docker", "context")
+        for group in (
+            "ports",
+            "retention",
+            "limits",
+            "queue",
+            "images",
+            "docker",
+            "stores",
+            "context",
+        )
     }
     assert home.path.exists()

@@ -92,6 +92,27 @@ def test_preflight_names_every_missing_program_and_what_installs_it(
     assert done.stderr.count("http") == 3
 
 
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("go1.19.8", True),
+        ("go1.20", True),
+        ("go1.4", True),
+        ("go1.21.0", False),
+        ("go1.26.8", False),
+    ],
+)
+def test_preflight_tells_of_a_go_that_cannot_fetch_a_newer_one(
+    tools: Path, tmp_path: Path, version: str, told: bool
+) -> None:
+    program(tools, "go", f"go version {version} linux/amd64")
+    for name in ("grep", "cat"):
+        (tools / name).symlink_to(os.path.realpath(f"/bin/{name}"))
+    said = preflight(str(tools), tmp_path, tmp_path).stderr
+    assert ("Go 1.26 or newer" in said) is told
+    assert (f"here is go version {version}" in said) is told
+
+
 def test_preflight_wants_nothing_whose_place_is_taken(tools: Path, tmp_path: Path) -> None:
     program(tools, "clickhouse", "")
     (tools / "python3").symlink_to(os.path.realpath("/usr/bin/env"))
