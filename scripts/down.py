@@ -48,9 +48,12 @@ def _note_rows(home: Home) -> None:
     with contextlib.suppress(SettingsError, Failure, Error):
         settings = load(PROJECT, home.path)
         if warehouse.answers(f"{warehouse.url(settings)}/ping"):
-            client = warehouse.as_admin(settings, home.secrets())
             tables = (names.EVENTS, names.METRIC_POINTS)
-            stores.note_rows(home, sum(warehouse.count(client, table) for table in tables))
+            client = warehouse.as_admin(settings, home.secrets())
+            try:
+                stores.note_rows(home, sum(warehouse.count(client, table) for table in tables))
+            finally:
+                client.close_connections()  # the server waits for open ones before it ends
 
 
 def doomed(home: Home) -> list[Doomed]:

@@ -24,7 +24,10 @@ def url(settings: Settings) -> str:
 def answers(address: str, seconds: float = 2) -> bool:
     """Whether an HTTP address answers 200."""
     try:
-        reply = urllib3.request("GET", address, timeout=seconds, retries=False)
+        # Kept open, it would hold up the end of the server that it asks.
+        reply = urllib3.request(
+            "GET", address, headers={"Connection": "close"}, timeout=seconds, retries=False
+        )
     except urllib3.exceptions.HTTPError:
         return False
     return reply.status == 200

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from clickhouse_connect.driver.client import Client
 
 from infra.settings import Settings, load
 from scripts import warehouse
@@ -106,13 +107,20 @@ class Stack:
 
     def admin(self, sql: str, **parameters: str) -> list[Sequence[Any]]:
         """Rows of a query as the administrator."""
-        client = warehouse.as_admin(self.settings, self.home.secrets())
-        return list(client.query(sql, parameters=parameters).result_rows)
+        return self._rows(warehouse.as_admin, sql, parameters)
 
     def member(self, sql: str, **parameters: str) -> list[Sequence[Any]]:
         """Rows of a query as the member."""
-        client = warehouse.as_member(self.settings, self.home.secrets())
-        return list(client.query(sql, parameters=parameters).result_rows)
+        return self._rows(warehouse.as_member, sql, parameters)
+
+    def _rows(
+        self, login: Callable[..., Client], sql: str, parameters: dict[str, str]
+    ) -> list[Sequence[Any]]:
+        client = login(self.settings, self.home.secrets())
+        try:
+            return list(client.query(sql, parameters=parameters).result_rows)
+        finally:
+            client.close_connections()  # the server waits for open ones before it ends
 
     def metric(self, name: str) -> float:
         """One of the collector's own counters, over all its labels; 0 before it first counts."""
