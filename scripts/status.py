@@ -14,6 +14,7 @@ from infra.settings import Settings
 from infra.warehouse import names
 from scripts import login, supervise, warehouse
 from scripts.errors import Failure
+from stacks import stores
 from stacks.embedded.processes import Layout
 from stacks.home import Home
 
@@ -26,7 +27,7 @@ class Status:
 
     well: bool
     stack: str
-    """embedded, local, or none."""
+    """embedded, local, foreign (of another state folder), or none."""
     paused_since: str
     programs: dict[str, str]
     endpoints: dict[str, str]
@@ -99,8 +100,14 @@ def status(settings: Settings, home: Home) -> Status:
     paused = home.paused.read_text(encoding="utf-8").strip() if home.paused.exists() else ""
     clickhouse = warehouse.answers(f"{warehouse.url(settings)}/ping")
     collector = warehouse.answers(f"http://127.0.0.1:{settings.ports.health}/")
-    stack = "embedded" if states else "local" if clickhouse or collector else "none"
+    stack = "embedded" if states else "none"
+    if not states and (clickhouse or collector):
+        stack = "local" if stores.stacks(home) else "foreign"
     problems = []
+    if stack == "foreign":
+        problems.append(
+            f"what answers on these ports was not started from {home.path}: check TELEMETRY_HOME"
+        )
     if not clickhouse:
         problems.append("ClickHouse does not answer: `telemetry up`")
     if not collector and not paused:

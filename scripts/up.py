@@ -170,7 +170,8 @@ def _refuse_beside_containers(settings: Settings, home: Home) -> None:
         if held:
             raise Failure(
                 f"The container engine {why}. Plain processes would begin with an empty store "
-                f"beside it. {stores.KEEP} To go on with the containers: `pulumi up -s {stack}`."
+                f"beside it. {stores.KEEP} To go on with the containers: `pulumi up -s {stack}`. "
+                "To delete what they hold: docs/PULUMI.md, at its end."
             )
         stores.forget_containers(home, stack)
 

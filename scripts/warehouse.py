@@ -60,6 +60,12 @@ def _client(settings: Settings, user: str, password: str) -> Client:
             send_receive_timeout=120,
         )
     except Error as error:
+        if "AUTHENTICATION_FAILED" in str(error):
+            raise Failure(
+                f"The ClickHouse at {url(settings)} does not take the password of {user}: it was "
+                "started from another state folder. Name that folder in TELEMETRY_HOME, or give "
+                "this one other ports in its settings.yaml."
+            ) from None
         raise Failure(
             f"ClickHouse does not answer at {url(settings)} as {user}: {str(error).strip()}\n"
             "Start the stack with `telemetry up`."

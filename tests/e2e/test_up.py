@@ -141,6 +141,19 @@ def test_verify_fails_when_rows_do_not_arrive_as_sent(own_stack: Stack) -> None:
     assert "output_tokens is 1, " in done.stderr
 
 
+def test_the_stack_of_another_state_folder_is_not_taken_for_ones_own(
+    stack: Stack, tmp_path: Path
+) -> None:
+    other = Stack(tmp_path)
+    other.change(ports=stack.settings.ports.model_dump(by_alias=True))
+    asked = other.run("query", "--sql", "SELECT 1")
+    assert asked.returncode == 1
+    assert "started from another state folder" in asked.stderr
+    seen = other.run("status", "--json")
+    assert seen.returncode == 1
+    assert json.loads(seen.stdout)["stack"] == "foreign"
+
+
 def test_pause_closes_the_port_and_resume_opens_it(own_stack: Stack) -> None:
     own_stack.ok("up")
     assert "Paused" in own_stack.ok("pause")
