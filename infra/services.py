@@ -211,6 +211,7 @@ def _schema(settings: Settings, secrets: Secrets) -> Service:
                 for file in migrations.migrations()
             ),
             File(path="/schema/retention.tsv", text=migrations.retention_table(settings)),
+            File(path="/schema/views.tsv", text=migrations.views_table(settings)),
             File(path="/schema/wgetrc", text=login, secret=True),
         ),
         # The image declares a volume here; without this every run would leave one behind.

@@ -94,7 +94,12 @@ def count(client: Client, table: str, *, synthetic: str = "") -> int:
 
 
 def migrate(client: Client, settings: Settings) -> list[str]:
-    """Apply what is pending, set the retention, and name what was done."""
+    """Apply what is pending, set the retention, and name what was done.
+
+    Raises SchemaError where the files and the database disagree.
+    """
+    from clickhouse_connect.driver.exceptions import Error
+
     for statement in migrations.BOOTSTRAP:
         client.command(statement)
     recorded = client.query(f"SELECT name, checksum FROM {names.DATABASE}.{names.MIGRATIONS}")
@@ -102,8 +107,14 @@ def migrate(client: Client, settings: Settings) -> list[str]:
     for file in migrations.pending(
         migrations.migrations(), {row[0]: row[1] for row in recorded.result_rows}
     ):
-        for statement in file.statements:
-            client.command(statement)
+        try:
+            for statement in file.statements:
+                client.command(statement)
+        except Error as error:
+            raise migrations.SchemaError(
+                f"{file.name} could not be applied; it is tried again from its start at the next "
+                f"`up`. ClickHouse says: {str(error).strip()}"
+            ) from None
         client.insert(
             names.MIGRATIONS,
             [[file.name, file.checksum]],
@@ -111,13 +122,17 @@ def migrate(client: Client, settings: Settings) -> list[str]:
             database=names.DATABASE,
         )
         done.append(f"applied {file.name}")
+    there = client.query(
+        "SELECT name, create_table_query, comment FROM system.tables WHERE database = {db:String}",
+        parameters={"db": names.DATABASE},
+    )
+    tables = {name: (query, comment) for name, query, comment in there.result_rows}
     for ttl in migrations.retention(settings):
-        shown = client.command(
-            "SELECT create_table_query FROM system.tables WHERE database = {db:String} "
-            "AND name = {table:String}",
-            parameters={"db": names.DATABASE, "table": ttl.table},
-        )
-        if f"TTL {ttl.expression}" not in str(shown):
+        if f"TTL {ttl.expression}" not in tables[ttl.table][0]:
             client.command(ttl.statement)
             done.append(f"{ttl.table} keeps {ttl.days} days")
+    for view in migrations.standing_views(settings):
+        if view.name not in tables or tables[view.name][1] != view.checksum:
+            client.command(view.statement)
+            done.append(f"wrote {view.name}")
     return done

@@ -76,18 +76,22 @@ def _user(
     return user
 
 
-def _member(member: str, password_sha256: str) -> dict[str, object]:
-    """Reads its own rows, and not those of self-tests; needs not name the database."""
-    own = f"member = '{member}' AND synthetic = ''"
-    tables = (names.EVENTS, names.METRIC_POINTS)
+def _member(member: str, password_sha256: str, *, alone: bool) -> dict[str, object]:
+    """Reads its own rows, and not those of self-tests; needs not name the database.
+
+    `alone`: nobody else's rows are in the aggregates, so they are the member's own.
+    """
+    own = f"member = '{member}'"
+    aggregates = names.AGGREGATES if alone else ()
+    readable = (*names.OWN_EVENTS, *names.OWN_ROWS, *names.SHARED, *aggregates)
     user = _user(
         password_sha256,
         profile="telemetry_human",
-        grants=[
-            *(f"GRANT SELECT ON {names.DATABASE}.{table}" for table in tables),
-            f"GRANT SELECT ON {names.DATABASE}.{names.MIGRATIONS}",
-        ],
-        filters=dict.fromkeys(tables, own),
+        grants=[f"GRANT SELECT ON {names.DATABASE}.{table}" for table in readable],
+        filters={
+            **dict.fromkeys(names.OWN_EVENTS, f"{own} AND synthetic = ''"),
+            **dict.fromkeys(names.OWN_ROWS, own),
+        },
     )
     return {**user, "default_database": names.DATABASE}
 
@@ -121,7 +125,7 @@ def users(
             "GRANT SET DEFINER ON *",
         ],
         # Where any user has a row filter, one without sees nothing.
-        filters=dict.fromkeys((names.EVENTS, names.METRIC_POINTS), "1"),
+        filters=dict.fromkeys((*names.OWN_EVENTS, *names.OWN_ROWS), "1"),
     )
     everybody[names.INGEST_USER] = _user(
         ingest_hash,
@@ -133,14 +137,13 @@ def users(
         profile="telemetry_ingest",
         grants=[
             *(f"GRANT SELECT ON {names.DATABASE}.{table}" for table in landing),
-            *(
-                f"GRANT SELECT, INSERT ON {names.DATABASE}.{table}"
-                for table in (names.EVENTS, names.METRIC_POINTS)
-            ),
+            *(f"GRANT SELECT, INSERT ON {names.DATABASE}.{table}" for table in names.OWN_EVENTS),
+            f"GRANT INSERT ON {names.DATABASE}.{names.TOUCHED_DAYS}",
         ],
+        filters=dict.fromkeys(names.OWN_EVENTS, "1"),
     )
     for member, hashed in sorted(members.password_hashes.items()):
-        everybody[escape(member)] = _member(member, hashed)
+        everybody[escape(member)] = _member(member, hashed, alone=len(members.password_hashes) == 1)
     return everybody
 
 

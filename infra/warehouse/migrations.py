@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.settings import Settings
-from infra.warehouse import names
+from infra.warehouse import names, prices
 
 DDL = Path(__file__).parent / "ddl"
 RUNNER = Path(__file__).parent / "runner.sh"
@@ -119,6 +119,49 @@ def retention(settings: Settings) -> tuple[TimeToLive, ...]:
     return (
         TimeToLive(names.EVENTS, settings.retention.events_days),
         TimeToLive(names.METRIC_POINTS, settings.retention.metrics_days),
+    )
+
+
+@dataclass(frozen=True)
+class StandingView:
+    """A view that holds settings or data instead of a question: written anew when they change.
+
+    Its comment is the checksum of what it was made from, so a database tells whether it is current.
+    """
+
+    name: str
+    select: str
+
+    @property
+    def checksum(self) -> str:
+        """First 16 hex digits of the SHA-256 of the SELECT."""
+        return hashlib.sha256(self.select.encode()).hexdigest()[:16]
+
+    @property
+    def statement(self) -> str:
+        """Makes it, or replaces it."""
+        return (
+            f"CREATE OR REPLACE VIEW {names.DATABASE}.{self.name} AS {self.select} "
+            f"COMMENT '{self.checksum}'"
+        )
+
+
+def standing_views(settings: Settings) -> tuple[StandingView, ...]:
+    """What queries must know and no numbered file can: compared and set at every `up`."""
+    days = settings.retention
+    return (
+        StandingView(
+            names.RETENTION,
+            f"SELECT {days.events_days} AS events_days, {days.metrics_days} AS metrics_days",
+        ),
+        StandingView(names.PRICES, prices.select()),
+    )
+
+
+def views_table(settings: Settings) -> str:
+    """The same for `runner.sh`: a line a view, name, checksum and statement, tab between."""
+    return "".join(
+        f"{view.name}\t{view.checksum}\t{view.statement}\n" for view in standing_views(settings)
     )
 
 

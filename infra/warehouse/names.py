@@ -15,3 +15,29 @@ GAUGE_LANDING = "otel_metrics_gauge_in"
 EVENTS = "telemetry_events"
 METRIC_POINTS = "metric_points"
 MIGRATIONS = "schema_migrations"
+TOUCHED_DAYS = "touched_days"
+SESSION_LABELS = "session_labels"
+RETENTION = "retention"
+PRICES = "prices"
+SUMMARIES = ("usage_daily", "tools_daily", "errors_daily", "activity_hourly", "sessions_daily")
+"""Each X with X_now, X_store and X_refresh beside it (0005_rollups.sql)."""
+
+OWN_EVENTS = (EVENTS, METRIC_POINTS)
+"""Tables of which a member sees their own rows, self-tests left out."""
+OWN_ROWS = (SESSION_LABELS, *(f"{name}_store" for name in SUMMARIES))
+"""Tables of which a member sees their own rows."""
+SHARED = (
+    MIGRATIONS,
+    TOUCHED_DAYS,
+    RETENTION,
+    PRICES,
+    "labelled_events",
+    "sessions",
+    "users",
+    "member_daily",
+    *SUMMARIES,
+    *(f"{name}_now" for name in SUMMARIES),
+)
+"""Tables and views without rows of anyone, or that show only what the reader may see below them."""
+AGGREGATES = ("daily_metrics", "daily_metrics_now", "daily_metrics_kept")
+"""Days of all members together."""

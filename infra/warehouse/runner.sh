@@ -73,6 +73,17 @@ apply_retention() {
     done < "$here/retention.tsv"
 }
 
+apply_views() {
+    while IFS="$(printf '\t')" read -r view checksum statement; do
+        [ -n "$view" ] || continue
+        current=$(printf "SELECT comment FROM system.tables WHERE database = 'telemetry' AND name = '%s'" "$view" | query)
+        if [ "$current" != "$checksum" ]; then
+            printf '%s' "$statement" | query > /dev/null
+            say "wrote $view"
+        fi
+    done < "$here/views.tsv"
+}
+
 apply() {
     printf 'CREATE DATABASE IF NOT EXISTS telemetry' | query > /dev/null || fail "ClickHouse does not answer at $url"
     printf '%s' "CREATE TABLE IF NOT EXISTS telemetry.schema_migrations (name String COMMENT 'Schema file', checksum String COMMENT 'SHA-256 of the file', applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY name" \
@@ -92,6 +103,7 @@ apply() {
         fi
     done
     apply_retention
+    apply_views
     say "current"
 }
 

@@ -63,6 +63,7 @@ NEVER_STORED = {
     "tool_parameters",
     "body",
     "event.timestamp",
+    "message.uuid",
     "vcs.repository.url.full",
 }
 COMPARED_ABOVE = {"cost_usd", "cost_usd_micros", "success"}

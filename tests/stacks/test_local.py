@@ -379,7 +379,7 @@ def test_only_the_schema_container_knows_the_retention(tmp_path: Path) -> None:
         for path, text in uploads(after, "schema").items()
         if uploads(before, "schema")[path] != text
     }
-    assert changed == {"/schema/retention.tsv"}
+    assert changed == {"/schema/retention.tsv", "/schema/views.tsv"}
 
 
 def test_clickhouses_memory_limit_changes_in_place(tmp_path: Path) -> None:

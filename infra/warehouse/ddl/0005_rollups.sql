@@ -1,0 +1,347 @@
+-- What was counted once need not be counted again: five summaries of telemetry_events, and what people
+-- ask: sessions, users, member_daily.
+--
+-- Each summary X is four things:
+--   X_now      the question itself, asked of the events (a view)
+--   X_store    its answer as of the last minute (a table, replaced as a whole by X_refresh)
+--   X_refresh  asks again, every minute
+--   X          what people read: the stored answer, but for the days in which something arrived since.
+--              Those are asked anew, so an answer is never behind the events.
+-- A deletion shows at the next refresh. The rows of a summary leave with the events they came from.
+
+CREATE TABLE IF NOT EXISTS telemetry.session_labels
+(
+    member LowCardinality(String) COMMENT 'Whose session it is',
+    session_id String,
+    chapter LowCardinality(String) COMMENT 'What `telemetry label` said; empty: as sent',
+    labelled_at DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = ReplacingMergeTree(labelled_at)
+ORDER BY (member, session_id);
+
+CREATE TABLE IF NOT EXISTS telemetry.touched_days
+(
+    day Date,
+    at DateTime COMMENT 'When an event of that day last arrived'
+)
+ENGINE = ReplacingMergeTree(at)
+ORDER BY day;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.touched_days_mv TO telemetry.touched_days
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS SELECT DISTINCT toDate(ts) AS day, now() AS at FROM telemetry.telemetry_events;
+
+INSERT INTO telemetry.touched_days SELECT DISTINCT toDate(ts) AS day, now() AS at FROM telemetry.telemetry_events;
+
+-- Events as reports count them: each once, no self-tests, with the chapter that a label gave.
+CREATE OR REPLACE VIEW telemetry.labelled_events
+AS SELECT e.* REPLACE (if(l.chapter = '', e.chapter, l.chapter) AS chapter)
+FROM telemetry.telemetry_events AS e FINAL
+LEFT ANY JOIN (SELECT member, session_id, chapter FROM telemetry.session_labels FINAL WHERE chapter != '') AS l
+    ON e.member = l.member AND e.session_id = l.session_id
+WHERE e.synthetic = '';
+
+-- --- usage_daily: what API requests cost, by whatever one may want to divide it
+
+CREATE OR REPLACE VIEW telemetry.usage_daily_now
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    e.chapter AS chapter,
+    e.git_branch AS git_branch,
+    e.model AS model,
+    e.query_source AS query_source,
+    e.agent_name AS agent_name,
+    e.client_version AS client_version,
+    sum(e.weight) AS requests,
+    sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    sum(e.input_tokens * e.weight) AS input_tokens,
+    sum(e.output_tokens * e.weight) AS output_tokens,
+    sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
+    sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
+    sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
+    sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
+    sumIf(e.weight, e.attempt > 1) AS retried,
+    sum(e.duration_ms * e.weight) AS duration_ms,
+    quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), e.duration_ms IS NOT NULL) AS duration_quantiles
+FROM telemetry.labelled_events AS e
+WHERE e.event = 'api_request'
+GROUP BY day, member, team, chapter, git_branch, model, query_source, agent_name, client_version;
+
+CREATE TABLE IF NOT EXISTS telemetry.usage_daily_store
+ENGINE = MergeTree ORDER BY (day, member, chapter, model)
+EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.usage_daily_now;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.usage_daily_refresh
+REFRESH EVERY 1 MINUTE TO telemetry.usage_daily_store
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT *, now() AS refreshed_at FROM telemetry.usage_daily_now;
+
+CREATE OR REPLACE VIEW telemetry.usage_daily
+AS WITH (SELECT max(refreshed_at) FROM telemetry.usage_daily_store) AS refreshed
+SELECT * EXCEPT refreshed_at FROM telemetry.usage_daily_store
+WHERE day NOT IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed)
+UNION ALL
+SELECT * FROM telemetry.usage_daily_now
+WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
+
+-- --- tools_daily: what tools did, and who allowed it
+
+CREATE OR REPLACE VIEW telemetry.tools_daily_now
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    e.chapter AS chapter,
+    e.tool_name AS tool_name,
+    sumIf(e.weight, e.event = 'tool_result') AS calls,
+    sumIf(e.weight, e.event = 'tool_result' AND e.success = false) AS failures,
+    sumIf(e.weight, e.event = 'tool_decision' AND e.decision = 'accept' AND NOT startsWith(e.decision_source, 'user_')) AS accepted_by_rule,
+    sumIf(e.weight, e.event = 'tool_decision' AND e.decision = 'reject' AND NOT startsWith(e.decision_source, 'user_')) AS rejected_by_rule,
+    sumIf(e.weight, e.event = 'tool_decision' AND e.decision = 'accept' AND startsWith(e.decision_source, 'user_')) AS accepted_by_person,
+    sumIf(e.weight, e.event = 'tool_decision' AND e.decision = 'reject' AND startsWith(e.decision_source, 'user_')) AS rejected_by_person,
+    sumIf(e.tool_result_size_bytes * e.weight, e.event = 'tool_result') AS result_bytes,
+    sumIf(e.duration_ms * e.weight, e.event = 'tool_result') AS duration_ms,
+    quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), e.event = 'tool_result' AND e.duration_ms IS NOT NULL) AS duration_quantiles
+FROM telemetry.labelled_events AS e
+WHERE e.event IN ('tool_result', 'tool_decision')
+GROUP BY day, member, team, chapter, tool_name;
+
+CREATE TABLE IF NOT EXISTS telemetry.tools_daily_store
+ENGINE = MergeTree ORDER BY (day, member, chapter, tool_name)
+EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.tools_daily_now;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.tools_daily_refresh
+REFRESH EVERY 1 MINUTE TO telemetry.tools_daily_store
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT *, now() AS refreshed_at FROM telemetry.tools_daily_now;
+
+CREATE OR REPLACE VIEW telemetry.tools_daily
+AS WITH (SELECT max(refreshed_at) FROM telemetry.tools_daily_store) AS refreshed
+SELECT * EXCEPT refreshed_at FROM telemetry.tools_daily_store
+WHERE day NOT IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed)
+UNION ALL
+SELECT * FROM telemetry.tools_daily_now
+WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
+
+-- --- errors_daily: what failed, by fingerprint. A request that gave up after retries is counted twice:
+-- as api_error and as api_retries_exhausted; reports count api_error.
+
+CREATE OR REPLACE VIEW telemetry.errors_daily_now
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    e.chapter AS chapter,
+    e.event AS event,
+    e.model AS model,
+    e.tool_name AS tool_name,
+    e.error_type AS error_type,
+    e.status_code AS status_code,
+    e.error AS error,
+    sum(e.weight) AS errors,
+    max(e.ts) AS last_ts
+FROM telemetry.labelled_events AS e
+WHERE e.event IN ('api_error', 'api_retries_exhausted', 'api_refusal', 'internal_error') OR e.success = false
+GROUP BY day, member, team, chapter, event, model, tool_name, error_type, status_code, error;
+
+CREATE TABLE IF NOT EXISTS telemetry.errors_daily_store
+ENGINE = MergeTree ORDER BY (day, member, chapter, event)
+EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.errors_daily_now;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.errors_daily_refresh
+REFRESH EVERY 1 MINUTE TO telemetry.errors_daily_store
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT *, now() AS refreshed_at FROM telemetry.errors_daily_now;
+
+CREATE OR REPLACE VIEW telemetry.errors_daily
+AS WITH (SELECT max(refreshed_at) FROM telemetry.errors_daily_store) AS refreshed
+SELECT * EXCEPT refreshed_at FROM telemetry.errors_daily_store
+WHERE day NOT IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed)
+UNION ALL
+SELECT * FROM telemetry.errors_daily_now
+WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
+
+-- --- activity_hourly: when people work
+
+CREATE OR REPLACE VIEW telemetry.activity_hourly_now
+AS SELECT
+    toDate(e.ts) AS day,
+    toStartOfHour(e.ts) AS hour,
+    e.member AS member,
+    e.team AS team,
+    e.chapter AS chapter,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
+    sumIf(e.weight, e.event = 'api_request') AS requests,
+    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
+    sumIf(e.weight, e.event = 'api_error' OR e.success = false) AS failures,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
+FROM telemetry.labelled_events AS e
+GROUP BY day, hour, member, team, chapter;
+
+CREATE TABLE IF NOT EXISTS telemetry.activity_hourly_store
+ENGINE = MergeTree ORDER BY (day, member, hour)
+EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.activity_hourly_now;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.activity_hourly_refresh
+REFRESH EVERY 1 MINUTE TO telemetry.activity_hourly_store
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT *, now() AS refreshed_at FROM telemetry.activity_hourly_now;
+
+CREATE OR REPLACE VIEW telemetry.activity_hourly
+AS WITH (SELECT max(refreshed_at) FROM telemetry.activity_hourly_store) AS refreshed
+SELECT * EXCEPT refreshed_at FROM telemetry.activity_hourly_store
+WHERE day NOT IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed)
+UNION ALL
+SELECT * FROM telemetry.activity_hourly_now
+WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
+
+-- --- sessions_daily: one row a session and day (and chapter and branch, should they change meanwhile)
+
+CREATE OR REPLACE VIEW telemetry.sessions_daily_now
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.session_id AS session_id,
+    e.team AS team,
+    e.chapter AS chapter,
+    e.git_branch AS git_branch,
+    min(e.ts) AS started,
+    max(e.ts) AS ended,
+    max(e.user_id) AS user_id,
+    max(e.extra['user.account_uuid']) AS account,
+    argMax(e.client_version, e.ts) AS client_version,
+    argMax(e.terminal_type, e.ts) AS terminal_type,
+    argMax(e.os_type, e.ts) AS os_type,
+    groupUniqArrayIf(toString(e.model), e.event = 'api_request') AS models,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
+    sumIf(e.weight, e.event = 'user_prompt' AND e.command_name != '') AS commands,
+    -- A subagent that ran in the background reports by a prompt of its own when it ends.
+    sumIf(e.weight, e.event = 'subagent_completed' AND e.extra['is_async'] = 'true') AS background_reports,
+    sumIf(e.weight, e.event = 'subagent_completed') AS subagents,
+    sumIf(e.weight, e.event = 'api_request') AS requests,
+    sumIf(e.weight, e.event = 'api_error') AS api_errors,
+    sumIf(e.weight, e.event = 'api_refusal') AS refusals,
+    sumIf(e.weight, e.event = 'compaction') AS compactions,
+    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
+    sumIf(e.weight, e.event = 'tool_result' AND e.success = false) AS tool_failures,
+    sumIf(e.weight, e.event = 'tool_result' AND e.success AND e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')) AS edits,
+    sumIf(e.weight, e.event_type = 'validation_result' AND e.decision = 'accept') AS approved,
+    sumIf(e.weight, e.event_type = 'validation_result' AND e.decision = 'reject') AS rejected,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
+    sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
+    sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
+    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens
+FROM telemetry.labelled_events AS e
+GROUP BY day, member, session_id, team, chapter, git_branch;
+
+CREATE TABLE IF NOT EXISTS telemetry.sessions_daily_store
+ENGINE = MergeTree ORDER BY (day, member, session_id)
+EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.sessions_daily_now;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.sessions_daily_refresh
+REFRESH EVERY 1 MINUTE TO telemetry.sessions_daily_store
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT *, now() AS refreshed_at FROM telemetry.sessions_daily_now;
+
+CREATE OR REPLACE VIEW telemetry.sessions_daily
+AS WITH (SELECT max(refreshed_at) FROM telemetry.sessions_daily_store) AS refreshed
+SELECT * EXCEPT refreshed_at FROM telemetry.sessions_daily_store
+WHERE day NOT IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed)
+UNION ALL
+SELECT * FROM telemetry.sessions_daily_now
+WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
+
+-- --- what people read of sessions, members and installations
+
+-- One row a session. Processes that only started up (as `claude --continue` does under an id that never
+-- returns) are no session.
+CREATE OR REPLACE VIEW telemetry.sessions
+AS SELECT
+    s.member AS member,
+    s.session_id AS session_id,
+    min(s.started) AS started,
+    max(s.ended) AS ended,
+    dateDiff('second', started, ended) AS duration_s,
+    any(m.active_s) AS active_s,
+    argMax(s.team, s.ended) AS team,
+    argMax(s.chapter, s.ended) AS chapter,
+    argMax(s.git_branch, s.ended) AS git_branch,
+    max(s.user_id) AS user_id,
+    argMax(s.client_version, s.ended) AS client_version,
+    argMax(s.terminal_type, s.ended) AS terminal_type,
+    arraySort(groupUniqArrayArray(s.models)) AS models,
+    sum(s.events) AS events,
+    sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_by_people,
+    least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_synthetic,
+    sum(s.commands) AS commands,
+    sum(s.subagents) AS subagents,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.refusals) AS refusals,
+    sum(s.compactions) AS compactions,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.edits) AS edits,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+LEFT ANY JOIN
+(
+    SELECT member, session_id,
+        toNullable(sumIf(value, temporality = 'delta') + sum(cumulative)) AS active_s
+    FROM
+    (
+        SELECT member, session_id, type, temporality,
+            sum(value * weight) AS value, if(temporality = 'cumulative', max(p.value), 0) AS cumulative
+        FROM telemetry.metric_points AS p FINAL
+        WHERE metric = 'claude_code.active_time.total' AND synthetic = ''
+        GROUP BY member, session_id, type, temporality, start_ts
+    )
+    GROUP BY member, session_id
+) AS m ON s.member = m.member AND s.session_id = m.session_id
+GROUP BY member, session_id
+HAVING sum(s.prompts) + sum(s.requests) + sum(s.api_errors) + sum(s.tool_calls) > 0;
+
+-- One row a member, installation and account; an address is nowhere.
+CREATE OR REPLACE VIEW telemetry.users
+AS SELECT
+    member,
+    user_id,
+    max(account) AS account,
+    min(started) AS first_seen,
+    max(ended) AS last_seen,
+    uniqExact(session_id) AS sessions,
+    arraySort(groupUniqArray(client_version)) AS client_versions
+FROM telemetry.sessions_daily
+GROUP BY member, user_id;
+
+-- A member's day. It goes when the events go.
+CREATE OR REPLACE VIEW telemetry.member_daily
+AS SELECT
+    day, member, team, chapter,
+    uniqExactIf(s.session_id, s.prompts + s.requests + s.api_errors + s.tool_calls > 0) AS sessions,
+    sum(s.prompts) AS prompts,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+GROUP BY day, member, team, chapter;

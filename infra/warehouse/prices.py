@@ -1,0 +1,76 @@
+"""List prices by model and day, from prices.yaml."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+_FILE = Path(__file__).parent / "prices.yaml"
+
+Usd = Field(ge=0)
+
+
+class Price(BaseModel):
+    """What a model costs from a day on. USD per million tokens."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(pattern=r"^[a-z0-9-]+$")
+    """Without date and context window: claude-opus-4-5."""
+    since: date = Field(date(1970, 1, 1), alias="from")
+    input: Decimal = Usd
+    output: Decimal = Usd
+    cache_write_5m: Decimal = Usd
+    cache_write_1h: Decimal = Usd
+    cache_read: Decimal = Usd
+
+
+class PriceList(BaseModel):
+    """All prices, and where they come from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checked: date
+    source: str
+    prices: tuple[Price, ...]
+
+
+@cache
+def price_list() -> PriceList:
+    """The list as it is shipped."""
+    return PriceList.model_validate(yaml.safe_load(_FILE.read_text(encoding="utf-8")))
+
+
+def select() -> str:
+    """The prices as a SELECT of constants."""
+    rows = ", ".join(
+        f"('{price.model}', toDate('{price.since}'), "
+        + ", ".join(
+            f"toDecimal64('{value}', 6)"
+            for value in (
+                price.input,
+                price.output,
+                price.cache_write_5m,
+                price.cache_write_1h,
+                price.cache_read,
+            )
+        )
+        + ")"
+        for price in price_list().prices
+    )
+    columns = (
+        "model",
+        "since",
+        "input",
+        "output",
+        "cache_write_5m",
+        "cache_write_1h",
+        "cache_read",
+    )
+    shown = ", ".join(f"row.{i} AS {name}" for i, name in enumerate(columns, start=1))
+    return f"SELECT {shown} FROM (SELECT arrayJoin([{rows}]) AS row)"
