@@ -136,6 +136,12 @@ class Docker(_Group):
     )
 
 
+class Budget(_Group):
+    """What a month may cost, for `telemetry query budget` and the reports."""
+
+    monthly_usd: int = Field(0, ge=0, le=10_000_000, description="USD a month; 0 means none is set")
+
+
 class Stores(_Group):
     """Plain processes and containers have a store each; rows do not move by themselves."""
 
@@ -185,6 +191,7 @@ class Settings(_Group):
     programs: Programs = Field(default_factory=Programs)
     docker: Docker = Field(default_factory=Docker)
     stores: Stores = Field(default_factory=Stores)
+    budget: Budget = Field(default_factory=Budget)
     context: Context = Field(default_factory=Context)
 
 

@@ -261,24 +261,58 @@ def run(
 @app.command()
 @_command
 def query(
-    sql: Annotated[str, typer.Option("--sql", help="A statement; {name:Type} takes a parameter.")],
+    name: Annotated[
+        str, typer.Argument(help="A shipped question; --list shows all.", show_default=False)
+    ] = "",
+    sql: Annotated[
+        str, typer.Option("--sql", help="A statement; {name:Type} takes a parameter.")
+    ] = "",
+    listed: Annotated[bool, typer.Option("--list", help="List the shipped questions.")] = False,
     form: Annotated[
         Literal["table", "json", "csv"], typer.Option("--format", help="How to print.")
     ] = "table",
+    json: Json = False,
     param: Annotated[list[str] | None, typer.Option(help="name=value, may be repeated.")] = None,
 ) -> None:
-    """Ask ClickHouse as yourself: you see your own rows, each event once."""
+    """Ask ClickHouse as yourself, by name or by SQL: you see your own rows, each event once."""
+    from scripts import queries
     from scripts import query as asking
 
+    if json:
+        form = "json"
+    if [bool(name), bool(sql), listed].count(True) != 1:
+        raise Misuse("Give a name, or --sql, or --list. `telemetry query --list` shows the names.")
+    if listed:
+        asking.list_shipped(form)
+        return
     parameters = {}
     for each in param or []:
-        name, equals, value = each.partition("=")
+        key, equals, value = each.partition("=")
         if not equals:
             raise Misuse(f"--param takes name=value, got {each!r}.")
-        parameters[name] = value
+        parameters[key] = value
+    if name:
+        shipped = queries.named(name)
+        sql, parameters = shipped.sql, shipped.arguments(parameters)
     settings, home = _state()
     columns, rows = asking.ask(settings, home.secrets(), sql, parameters)
     asking.show(columns, rows, form)
+
+
+@app.command()
+@_command
+def label(
+    session: Annotated[str, typer.Argument(help="Its id: `telemetry query sessions`.")],
+    chapter: Annotated[str, typer.Option(help="What it was about; empty: as it was sent.")],
+) -> None:
+    """Say afterwards which chapter a session belongs to; all reports follow."""
+    from scripts import label as labelling
+
+    settings, home = _state()
+    before, cost = labelling.label(settings, home.secrets(), session, chapter)
+    shown = f"to {chapter}" if chapter else "to what was sent"
+    was = f" (before: {before})" if before else ""
+    out.print(f"Labelled {shown}{was}: {cost:.6f} USD.", markup=False)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ def documents(project: Path = PROJECT) -> dict[Path, str]:
     """Every document with a generated part, by path, as it should read."""
     written = parts()
     found = {}
-    for path in (*sorted(project.glob("*.md")), *sorted((project / "docs").glob("*.md"))):
+    folders = (project, project / "docs", project / "queries")
+    for path in (path for folder in folders for path in sorted(folder.glob("*.md"))):
         text = path.read_text(encoding="utf-8")
         if "<!-- begin: " in text:
             found[path] = filled(text, written, path.name)
@@ -75,6 +76,7 @@ def parts() -> dict[str, str]:
         "attributes": _attributes(),
         "pseudonyms": _pseudonyms(),
         "patterns": _patterns(),
+        "queries": _queries(),
     }
 
 
@@ -197,6 +199,25 @@ def _patterns() -> str:
     return _table(
         ("class", "what is cut out"),
         ((f"`{each.name}`", _cell(each.what)) for each in rules.patterns()),
+    )
+
+
+def _queries() -> str:
+    from scripts.queries import shipped
+
+    return _table(
+        ("name", "question", "parameters"),
+        (
+            (
+                f"[{each.name}](sql/{each.name}.sql)",
+                _cell(each.question),
+                ", ".join(
+                    f"`{p.name}`" if p.default is None else f"`{p.name}={p.default}`"
+                    for p in each.parameters
+                ),
+            )
+            for each in shipped().values()
+        ),
     )
 
 

@@ -93,6 +93,15 @@ def count(client: Client, table: str, *, synthetic: str = "") -> int:
     return int(str(counted))
 
 
+def refresh(client: Client) -> None:
+    """Bring the summaries up to date, now. They follow what arrives by themselves, but learn of
+    deletions and labels only when they are refreshed."""
+    for summary in names.SUMMARIES:
+        client.command(f"SYSTEM REFRESH VIEW {names.DATABASE}.{summary}_refresh")
+    for summary in names.SUMMARIES:
+        client.command(f"SYSTEM WAIT VIEW {names.DATABASE}.{summary}_refresh")
+
+
 def migrate(client: Client, settings: Settings) -> list[str]:
     """Apply what is pending, set the retention, and name what was done.
 

@@ -122,6 +122,7 @@ def users(
             "GRANT TABLE ENGINE ON *",
             "GRANT SELECT ON system.*",
             "GRANT SYSTEM FLUSH LOGS ON *.*",
+            f"GRANT SYSTEM VIEWS ON {names.DATABASE}.*",
             "GRANT SET DEFINER ON *",
         ],
         # Where any user has a row filter, one without sees nothing.

@@ -155,6 +155,9 @@ def standing_views(settings: Settings) -> tuple[StandingView, ...]:
             f"SELECT {days.events_days} AS events_days, {days.metrics_days} AS metrics_days",
         ),
         StandingView(names.PRICES, prices.select()),
+        StandingView(
+            names.BUDGET, f"SELECT toDecimal64('{settings.budget.monthly_usd}', 2) AS monthly_usd"
+        ),
     )
 
 

@@ -19,6 +19,7 @@ TOUCHED_DAYS = "touched_days"
 SESSION_LABELS = "session_labels"
 RETENTION = "retention"
 PRICES = "prices"
+BUDGET = "budget"
 SUMMARIES = ("usage_daily", "tools_daily", "errors_daily", "activity_hourly", "sessions_daily")
 """Each X with X_now, X_store and X_refresh beside it (0005_rollups.sql)."""
 
@@ -31,10 +32,12 @@ SHARED = (
     TOUCHED_DAYS,
     RETENTION,
     PRICES,
+    BUDGET,
     "labelled_events",
     "sessions",
     "users",
     "member_daily",
+    "validations",
     *SUMMARIES,
     *(f"{name}_now" for name in SUMMARIES),
 )

@@ -47,11 +47,11 @@ def price_list() -> PriceList:
 
 
 def select() -> str:
-    """The prices as a SELECT of constants."""
+    """The prices as a SELECT of constants; nullable, so that a join finds no price instead of 0."""
     rows = ", ".join(
         f"('{price.model}', toDate('{price.since}'), "
         + ", ".join(
-            f"toDecimal64('{value}', 6)"
+            f"toNullable(toDecimal64('{value}', 6))"
             for value in (
                 price.input,
                 price.output,

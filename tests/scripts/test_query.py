@@ -16,9 +16,9 @@ SQL = "SELECT toDecimal64('0.0245', 9) AS cost, {name:String} AS name, NULL AS n
 def test_json_and_csv_are_for_programs(stack: Stack) -> None:
     words = ("query", "--sql", SQL, "--param", "name=a,b", "--format")
     assert json.loads(stack.ok(*words, "json")) == [
-        {"cost": "0.024500000", "name": "a,b", "nothing": None}
+        {"cost": 0.0245, "name": "a,b", "nothing": None}
     ]
-    assert stack.ok(*words, "csv") == 'cost,name,nothing\n0.024500000,"a,b",\n'
+    assert stack.ok(*words, "csv") == 'cost,name,nothing\n0.0245,"a,b",\n'
 
 
 def test_a_table_in_a_pipe_is_whole_and_without_colour(stack: Stack) -> None:

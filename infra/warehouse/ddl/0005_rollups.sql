@@ -53,6 +53,7 @@ AS SELECT
     e.model AS model,
     e.query_source AS query_source,
     e.agent_name AS agent_name,
+    e.speed AS speed,
     e.client_version AS client_version,
     sum(e.weight) AS requests,
     sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
@@ -68,7 +69,7 @@ AS SELECT
     quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), e.duration_ms IS NOT NULL) AS duration_quantiles
 FROM telemetry.labelled_events AS e
 WHERE e.event = 'api_request'
-GROUP BY day, member, team, chapter, git_branch, model, query_source, agent_name, client_version;
+GROUP BY day, member, team, chapter, git_branch, model, query_source, agent_name, speed, client_version;
 
 CREATE TABLE IF NOT EXISTS telemetry.usage_daily_store
 ENGINE = MergeTree ORDER BY (day, member, chapter, model)

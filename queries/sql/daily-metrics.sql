@@ -1,0 +1,8 @@
+-- What was each day like, also long ago?
+--
+-- Days are kept for ever, without members.
+-- param days UInt16 = 365 : days to look back, today included
+SELECT *
+FROM daily_metrics
+WHERE day > today() - {days:UInt16}
+ORDER BY day, team, chapter

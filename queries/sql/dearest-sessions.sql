@@ -1,0 +1,20 @@
+-- Which sessions cost most?
+--
+-- param days UInt16 = 30 : days to look back, today included
+-- param limit UInt32 = 10 : sessions to show
+SELECT
+    session_id,
+    member,
+    min(started) AS started,
+    any(chapter) AS chapter,
+    groupUniqArrayArray(models) AS models,
+    sum(prompts) AS prompts,
+    sum(requests) AS requests,
+    sum(tool_calls) AS tool_calls,
+    sum(cost_usd) AS cost_usd
+FROM sessions_daily
+WHERE day > today() - {days:UInt16}
+GROUP BY member, session_id
+HAVING cost_usd > 0
+ORDER BY cost_usd DESC, session_id
+LIMIT {limit:UInt32}
