@@ -118,3 +118,15 @@ def test_a_server_that_another_user_silenced_is_back_by_itself(own_stack: Stack)
     ask(own_stack, "default", "", "SYSTEM STOP LISTEN QUERIES ALL")
     until(lambda: own_stack.pid("clickhouse") not in (0, before), 60)
     until(lambda: own_stack.run("status").returncode == 0, 60)
+
+
+def test_the_audit_holds_what_people_ask_and_not_what_the_server_does_by_itself(
+    stack: Stack,
+) -> None:
+    stack.admin("SYSTEM REFRESH VIEW telemetry.usage_daily_refresh")
+    stack.admin("SYSTEM WAIT VIEW telemetry.usage_daily_refresh")
+    stack.member("SELECT 42 AS asked")
+    stack.admin("SYSTEM FLUSH LOGS")
+    asked = stack.admin("SELECT DISTINCT user FROM system.query_log WHERE query LIKE '%asked%'")
+    assert (stack.home.secrets().member,) in asked
+    assert stack.admin("SELECT count() FROM system.query_log WHERE user = ''") == [(0,)]
