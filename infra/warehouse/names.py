@@ -20,7 +20,15 @@ SESSION_LABELS = "session_labels"
 RETENTION = "retention"
 PRICES = "prices"
 BUDGET = "budget"
-SUMMARIES = ("usage_daily", "tools_daily", "errors_daily", "activity_hourly", "sessions_daily")
+SUMMARIES = (
+    "usage_daily",
+    "tools_daily",
+    "errors_daily",
+    "activity_hourly",
+    "sessions_daily",
+    "validations",
+    "active_daily",
+)
 """Each X with X_now, X_store and X_refresh beside it (0005_rollups.sql)."""
 
 OWN_EVENTS = (EVENTS, METRIC_POINTS)
@@ -33,11 +41,11 @@ SHARED = (
     RETENTION,
     PRICES,
     BUDGET,
+    "labels",
     "labelled_events",
     "sessions",
     "users",
     "member_daily",
-    "validations",
     *SUMMARIES,
     *(f"{name}_now" for name in SUMMARIES),
 )

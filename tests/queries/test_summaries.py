@@ -22,6 +22,8 @@ FIGURES = {
     "errors_daily": "errors",
     "activity_hourly": "events, prompts, cost_usd",
     "sessions_daily": "events, prompts, requests, tool_calls, cost_usd",
+    "validations": "weight",
+    "active_daily": "active_s",
 }
 """Columns that add up, by summary."""
 

@@ -1,4 +1,4 @@
--- What was counted once need not be counted again: five summaries of telemetry_events, and what people
+-- What was counted once need not be counted again: summaries of events and metric points, and what people
 -- ask: sessions, users, member_daily.
 --
 -- Each summary X is four things:
@@ -31,14 +31,22 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.touched_days_mv TO telemetry.to
 DEFINER = telemetry_views SQL SECURITY DEFINER
 AS SELECT DISTINCT toDate(ts) AS day, now() AS at FROM telemetry.telemetry_events;
 
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.touched_days_metrics_mv TO telemetry.touched_days
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS SELECT DISTINCT toDate(ts) AS day, now() AS at FROM telemetry.metric_points;
+
 INSERT INTO telemetry.touched_days SELECT DISTINCT toDate(ts) AS day, now() AS at FROM telemetry.telemetry_events;
+
+INSERT INTO telemetry.touched_days SELECT DISTINCT toDate(ts) AS day, now() AS at FROM telemetry.metric_points;
+
+CREATE OR REPLACE VIEW telemetry.labels
+AS SELECT member, session_id, chapter FROM telemetry.session_labels FINAL WHERE chapter != '';
 
 -- Events as reports count them: each once, no self-tests, with the chapter that a label gave.
 CREATE OR REPLACE VIEW telemetry.labelled_events
 AS SELECT e.* REPLACE (if(l.chapter = '', e.chapter, l.chapter) AS chapter)
 FROM telemetry.telemetry_events AS e FINAL
-LEFT ANY JOIN (SELECT member, session_id, chapter FROM telemetry.session_labels FINAL WHERE chapter != '') AS l
-    ON e.member = l.member AND e.session_id = l.session_id
+LEFT ANY JOIN telemetry.labels AS l ON e.member = l.member AND e.session_id = l.session_id
 WHERE e.synthetic = '';
 
 -- --- usage_daily: what API requests cost, by whatever one may want to divide it
@@ -48,7 +56,7 @@ AS SELECT
     toDate(e.ts) AS day,
     e.member AS member,
     e.team AS team,
-    e.chapter AS chapter,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
     e.git_branch AS git_branch,
     e.model AS model,
     e.query_source AS query_source,
@@ -67,8 +75,9 @@ AS SELECT
     sumIf(e.weight, e.attempt > 1) AS retried,
     sum(e.duration_ms * e.weight) AS duration_ms,
     quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), e.duration_ms IS NOT NULL) AS duration_quantiles
-FROM telemetry.labelled_events AS e
-WHERE e.event = 'api_request'
+FROM telemetry.telemetry_events AS e FINAL
+LEFT ANY JOIN telemetry.labels AS l ON e.member = l.member AND e.session_id = l.session_id
+WHERE e.synthetic = '' AND e.event = 'api_request'
 GROUP BY day, member, team, chapter, git_branch, model, query_source, agent_name, speed, client_version;
 
 CREATE TABLE IF NOT EXISTS telemetry.usage_daily_store
@@ -95,7 +104,7 @@ AS SELECT
     toDate(e.ts) AS day,
     e.member AS member,
     e.team AS team,
-    e.chapter AS chapter,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
     e.tool_name AS tool_name,
     sumIf(e.weight, e.event = 'tool_result') AS calls,
     sumIf(e.weight, e.event = 'tool_result' AND e.success = false) AS failures,
@@ -106,8 +115,9 @@ AS SELECT
     sumIf(e.tool_result_size_bytes * e.weight, e.event = 'tool_result') AS result_bytes,
     sumIf(e.duration_ms * e.weight, e.event = 'tool_result') AS duration_ms,
     quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), e.event = 'tool_result' AND e.duration_ms IS NOT NULL) AS duration_quantiles
-FROM telemetry.labelled_events AS e
-WHERE e.event IN ('tool_result', 'tool_decision')
+FROM telemetry.telemetry_events AS e FINAL
+LEFT ANY JOIN telemetry.labels AS l ON e.member = l.member AND e.session_id = l.session_id
+WHERE e.synthetic = '' AND e.event IN ('tool_result', 'tool_decision')
 GROUP BY day, member, team, chapter, tool_name;
 
 CREATE TABLE IF NOT EXISTS telemetry.tools_daily_store
@@ -135,7 +145,7 @@ AS SELECT
     toDate(e.ts) AS day,
     e.member AS member,
     e.team AS team,
-    e.chapter AS chapter,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
     e.event AS event,
     e.model AS model,
     e.tool_name AS tool_name,
@@ -144,8 +154,9 @@ AS SELECT
     e.error AS error,
     sum(e.weight) AS errors,
     max(e.ts) AS last_ts
-FROM telemetry.labelled_events AS e
-WHERE e.event IN ('api_error', 'api_retries_exhausted', 'api_refusal', 'internal_error') OR e.success = false
+FROM telemetry.telemetry_events AS e FINAL
+LEFT ANY JOIN telemetry.labels AS l ON e.member = l.member AND e.session_id = l.session_id
+WHERE e.synthetic = '' AND (e.event IN ('api_error', 'api_retries_exhausted', 'api_refusal', 'internal_error') OR e.success = false)
 GROUP BY day, member, team, chapter, event, model, tool_name, error_type, status_code, error;
 
 CREATE TABLE IF NOT EXISTS telemetry.errors_daily_store
@@ -173,14 +184,16 @@ AS SELECT
     toStartOfHour(e.ts) AS hour,
     e.member AS member,
     e.team AS team,
-    e.chapter AS chapter,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
     sum(e.weight) AS events,
     sumIf(e.weight, e.event = 'user_prompt') AS prompts,
     sumIf(e.weight, e.event = 'api_request') AS requests,
     sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
     sumIf(e.weight, e.event = 'api_error' OR e.success = false) AS failures,
     CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
-FROM telemetry.labelled_events AS e
+FROM telemetry.telemetry_events AS e FINAL
+LEFT ANY JOIN telemetry.labels AS l ON e.member = l.member AND e.session_id = l.session_id
+WHERE e.synthetic = ''
 GROUP BY day, hour, member, team, chapter;
 
 CREATE TABLE IF NOT EXISTS telemetry.activity_hourly_store
@@ -208,7 +221,7 @@ AS SELECT
     e.member AS member,
     e.session_id AS session_id,
     e.team AS team,
-    e.chapter AS chapter,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
     e.git_branch AS git_branch,
     min(e.ts) AS started,
     max(e.ts) AS ended,
@@ -231,6 +244,9 @@ AS SELECT
     sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
     sumIf(e.weight, e.event = 'tool_result' AND e.success = false) AS tool_failures,
     sumIf(e.weight, e.event = 'tool_result' AND e.success AND e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')) AS edits,
+    sumIf(e.weight, e.event = 'tool_result' AND e.success = false AND e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')) AS failed_edits,
+    mapValues(sumMapIf(map(e.prompt_id, e.weight), e.event = 'tool_result' AND e.success AND e.prompt_id != ''
+        AND e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS edits_by_prompt,
     sumIf(e.weight, e.event_type = 'validation_result' AND e.decision = 'accept') AS approved,
     sumIf(e.weight, e.event_type = 'validation_result' AND e.decision = 'reject') AS rejected,
     CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
@@ -238,7 +254,9 @@ AS SELECT
     sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
     sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
     sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens
-FROM telemetry.labelled_events AS e
+FROM telemetry.telemetry_events AS e FINAL
+LEFT ANY JOIN telemetry.labels AS l ON e.member = l.member AND e.session_id = l.session_id
+WHERE e.synthetic = ''
 GROUP BY day, member, session_id, team, chapter, git_branch;
 
 CREATE TABLE IF NOT EXISTS telemetry.sessions_daily_store
@@ -256,6 +274,88 @@ SELECT * EXCEPT refreshed_at FROM telemetry.sessions_daily_store
 WHERE day NOT IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed)
 UNION ALL
 SELECT * FROM telemetry.sessions_daily_now
+WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
+
+-- --- validations: what people decided when they were asked, one row a decision. modified: rejected, and
+-- then prompted anew in the same session. What a rule, a mode or a hook decided is not here.
+
+CREATE OR REPLACE VIEW telemetry.validations_now
+AS SELECT
+    d.ts AS ts,
+    toDate(d.ts) AS day,
+    d.member AS member,
+    d.session_id AS session_id,
+    d.team AS team,
+    d.chapter_now AS chapter,
+    d.tool_name AS tool_name,
+    d.permission_mode AS permission_mode,
+    d.decision_source AS decision_source,
+    multiIf(d.decision = 'accept', 'approved', p.ts > d.ts, 'modified', 'rejected') AS outcome,
+    d.weight AS weight
+FROM
+(
+    SELECT e.*, if(l.chapter = '', e.chapter, l.chapter) AS chapter_now
+    FROM telemetry.telemetry_events AS e FINAL
+    LEFT ANY JOIN telemetry.labels AS l ON e.member = l.member AND e.session_id = l.session_id
+    WHERE e.synthetic = '' AND e.event_type = 'validation_result'
+) AS d
+ASOF LEFT JOIN
+(
+    SELECT ts, member, session_id
+    FROM telemetry.telemetry_events FINAL
+    WHERE event = 'user_prompt' AND command_name NOT IN ('exit', 'quit', 'clear') AND synthetic = ''
+) AS p
+    ON d.member = p.member AND d.session_id = p.session_id AND p.ts > d.ts;
+
+CREATE TABLE IF NOT EXISTS telemetry.validations_store
+ENGINE = MergeTree ORDER BY (day, member, session_id)
+EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.validations_now;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.validations_refresh
+REFRESH EVERY 1 MINUTE TO telemetry.validations_store
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT *, now() AS refreshed_at FROM telemetry.validations_now;
+
+CREATE OR REPLACE VIEW telemetry.validations
+AS WITH (SELECT max(refreshed_at) FROM telemetry.validations_store) AS refreshed
+SELECT * EXCEPT refreshed_at FROM telemetry.validations_store
+WHERE day NOT IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed)
+UNION ALL
+SELECT * FROM telemetry.validations_now
+WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
+
+-- --- active_daily: seconds of work, as the client counts them. Delta points add up; of cumulative ones the
+-- largest of a process counts.
+
+CREATE OR REPLACE VIEW telemetry.active_daily_now
+AS SELECT
+    day, member, session_id,
+    sum(if(temporality = 'cumulative', largest, total)) AS active_s
+FROM
+(
+    SELECT toDate(p.ts) AS day, p.member AS member, p.session_id AS session_id, p.temporality AS temporality,
+        sum(p.value * p.weight) AS total, max(p.value) AS largest
+    FROM telemetry.metric_points AS p FINAL
+    WHERE p.metric = 'claude_code.active_time.total' AND p.synthetic = ''
+    GROUP BY day, member, session_id, temporality, p.type, p.start_ts
+)
+GROUP BY day, member, session_id;
+
+CREATE TABLE IF NOT EXISTS telemetry.active_daily_store
+ENGINE = MergeTree ORDER BY (day, member, session_id)
+EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.active_daily_now;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.active_daily_refresh
+REFRESH EVERY 1 MINUTE TO telemetry.active_daily_store
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT *, now() AS refreshed_at FROM telemetry.active_daily_now;
+
+CREATE OR REPLACE VIEW telemetry.active_daily
+AS WITH (SELECT max(refreshed_at) FROM telemetry.active_daily_store) AS refreshed
+SELECT * EXCEPT refreshed_at FROM telemetry.active_daily_store
+WHERE day NOT IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed)
+UNION ALL
+SELECT * FROM telemetry.active_daily_now
 WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
 
 -- --- what people read of sessions, members and installations
@@ -299,16 +399,8 @@ AS SELECT
 FROM telemetry.sessions_daily AS s
 LEFT ANY JOIN
 (
-    SELECT member, session_id,
-        toNullable(sumIf(value, temporality = 'delta') + sum(cumulative)) AS active_s
-    FROM
-    (
-        SELECT member, session_id, type, temporality,
-            sum(value * weight) AS value, if(temporality = 'cumulative', max(p.value), 0) AS cumulative
-        FROM telemetry.metric_points AS p FINAL
-        WHERE metric = 'claude_code.active_time.total' AND synthetic = ''
-        GROUP BY member, session_id, type, temporality, start_ts
-    )
+    SELECT member, session_id, toNullable(sum(active_s)) AS active_s
+    FROM telemetry.active_daily
     GROUP BY member, session_id
 ) AS m ON s.member = m.member AND s.session_id = m.session_id
 GROUP BY member, session_id
