@@ -277,35 +277,39 @@ SELECT * FROM telemetry.sessions_daily_now
 WHERE day IN (SELECT day FROM telemetry.touched_days FINAL WHERE at + 120 >= refreshed);
 
 -- --- validations: what people decided when they were asked, one row a decision. modified: rejected, and
--- then prompted anew in the same session. What a rule, a mode or a hook decided is not here.
+-- then prompted anew in the same session on the same day (UTC). What a rule, a mode or a hook decided is not here.
 
 CREATE OR REPLACE VIEW telemetry.validations_now
 AS SELECT
-    d.ts AS ts,
-    toDate(d.ts) AS day,
-    d.member AS member,
-    d.session_id AS session_id,
-    d.team AS team,
-    d.chapter_now AS chapter,
-    d.tool_name AS tool_name,
-    d.permission_mode AS permission_mode,
-    d.decision_source AS decision_source,
-    multiIf(d.decision = 'accept', 'approved', p.ts > d.ts, 'modified', 'rejected') AS outcome,
-    d.weight AS weight
+    tupleElement(d, 'ts') AS ts,
+    day,
+    member,
+    session_id,
+    tupleElement(d, 'team') AS team,
+    tupleElement(d, 'chapter') AS chapter,
+    tupleElement(d, 'tool_name') AS tool_name,
+    tupleElement(d, 'permission_mode') AS permission_mode,
+    tupleElement(d, 'decision_source') AS decision_source,
+    multiIf(tupleElement(d, 'decision') = 'accept', 'approved', last_prompt > ts, 'modified', 'rejected') AS outcome,
+    tupleElement(d, 'weight') AS weight
 FROM
 (
-    SELECT e.*, if(l.chapter = '', e.chapter, l.chapter) AS chapter_now
+    SELECT
+        toDate(e.ts) AS day,
+        e.member AS member,
+        e.session_id AS session_id,
+        groupArrayIf(CAST(
+            (e.ts, e.team, if(l.chapter = '', e.chapter, l.chapter), e.tool_name, e.permission_mode, e.decision, e.decision_source, e.weight),
+            'Tuple(ts DateTime64(3, \'UTC\'), team LowCardinality(String), chapter LowCardinality(String), tool_name LowCardinality(String), permission_mode LowCardinality(String), decision LowCardinality(String), decision_source LowCardinality(String), weight Float64)'),
+            e.event_type = 'validation_result') AS decisions,
+        maxIf(e.ts, e.event = 'user_prompt' AND e.command_name NOT IN ('exit', 'quit', 'clear')) AS last_prompt
     FROM telemetry.telemetry_events AS e FINAL
     LEFT ANY JOIN telemetry.labels AS l ON e.member = l.member AND e.session_id = l.session_id
-    WHERE e.synthetic = '' AND e.event_type = 'validation_result'
-) AS d
-ASOF LEFT JOIN
-(
-    SELECT ts, member, session_id
-    FROM telemetry.telemetry_events FINAL
-    WHERE event = 'user_prompt' AND command_name NOT IN ('exit', 'quit', 'clear') AND synthetic = ''
-) AS p
-    ON d.member = p.member AND d.session_id = p.session_id AND p.ts > d.ts;
+    WHERE e.synthetic = '' AND e.event_type IN ('validation_result', 'user_prompt')
+    GROUP BY day, member, session_id
+    HAVING notEmpty(decisions)
+)
+ARRAY JOIN decisions AS d;
 
 CREATE TABLE IF NOT EXISTS telemetry.validations_store
 ENGINE = MergeTree ORDER BY (day, member, session_id)
