@@ -28,8 +28,14 @@ LEFT ANY JOIN
     WHERE day > today() - {days:UInt16}
     GROUP BY member, session_id
 ) AS a ON s.member = a.member AND s.session_id = a.session_id
-WHERE s.day > today() - {days:UInt16}
+WHERE s.day > today() - {days:UInt16} AND s.session_id IN
+(
+    SELECT session_id
+    FROM sessions_daily
+    WHERE day > today() - {days:UInt16} AND prompts + requests + api_errors + tool_calls > 0
+    GROUP BY session_id
+    ORDER BY max(ended) DESC, session_id
+    LIMIT {limit:UInt32}
+)
 GROUP BY member, session_id
-HAVING sum(s.prompts) + sum(s.requests) + sum(s.api_errors) + sum(s.tool_calls) > 0
 ORDER BY ended DESC, session_id
-LIMIT {limit:UInt32}
