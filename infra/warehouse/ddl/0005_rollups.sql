@@ -3,8 +3,8 @@
 --
 -- Each summary X is four things:
 --   X_now      the question itself, asked of the events (a view)
---   X_store    its answer as of the last minute (a table, replaced as a whole by X_refresh)
---   X_refresh  asks again, every minute
+--   X_store    its answer some minutes ago (a table, replaced as a whole by X_refresh)
+--   X_refresh  asks again, every ten minutes
 --   X          what people read: the stored answer, but for the days in which something arrived since.
 --              Those are asked anew, so an answer is never behind the events.
 -- A deletion shows at the next refresh. The rows of a summary leave with the events they came from.
@@ -85,7 +85,7 @@ ENGINE = MergeTree ORDER BY (day, member, chapter, model)
 EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.usage_daily_now;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.usage_daily_refresh
-REFRESH EVERY 1 MINUTE TO telemetry.usage_daily_store
+REFRESH EVERY 10 MINUTE TO telemetry.usage_daily_store
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT *, now() AS refreshed_at FROM telemetry.usage_daily_now;
 
@@ -125,7 +125,7 @@ ENGINE = MergeTree ORDER BY (day, member, chapter, tool_name)
 EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.tools_daily_now;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.tools_daily_refresh
-REFRESH EVERY 1 MINUTE TO telemetry.tools_daily_store
+REFRESH EVERY 10 MINUTE TO telemetry.tools_daily_store
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT *, now() AS refreshed_at FROM telemetry.tools_daily_now;
 
@@ -164,7 +164,7 @@ ENGINE = MergeTree ORDER BY (day, member, chapter, event)
 EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.errors_daily_now;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.errors_daily_refresh
-REFRESH EVERY 1 MINUTE TO telemetry.errors_daily_store
+REFRESH EVERY 10 MINUTE TO telemetry.errors_daily_store
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT *, now() AS refreshed_at FROM telemetry.errors_daily_now;
 
@@ -201,7 +201,7 @@ ENGINE = MergeTree ORDER BY (day, member, hour)
 EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.activity_hourly_now;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.activity_hourly_refresh
-REFRESH EVERY 1 MINUTE TO telemetry.activity_hourly_store
+REFRESH EVERY 10 MINUTE TO telemetry.activity_hourly_store
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT *, now() AS refreshed_at FROM telemetry.activity_hourly_now;
 
@@ -264,7 +264,7 @@ ENGINE = MergeTree ORDER BY (day, member, session_id)
 EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.sessions_daily_now;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.sessions_daily_refresh
-REFRESH EVERY 1 MINUTE TO telemetry.sessions_daily_store
+REFRESH EVERY 10 MINUTE TO telemetry.sessions_daily_store
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT *, now() AS refreshed_at FROM telemetry.sessions_daily_now;
 
@@ -316,7 +316,7 @@ ENGINE = MergeTree ORDER BY (day, member, session_id)
 EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.validations_now;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.validations_refresh
-REFRESH EVERY 1 MINUTE TO telemetry.validations_store
+REFRESH EVERY 10 MINUTE TO telemetry.validations_store
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT *, now() AS refreshed_at FROM telemetry.validations_now;
 
@@ -350,7 +350,7 @@ ENGINE = MergeTree ORDER BY (day, member, session_id)
 EMPTY AS SELECT *, now() AS refreshed_at FROM telemetry.active_daily_now;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.active_daily_refresh
-REFRESH EVERY 1 MINUTE TO telemetry.active_daily_store
+REFRESH EVERY 10 MINUTE TO telemetry.active_daily_store
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT *, now() AS refreshed_at FROM telemetry.active_daily_now;
 
