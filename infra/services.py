@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from infra import versions
+from infra import prometheus, versions
 from infra.collector.config import collector_config, render
 from infra.collector.placement import Placement
 from infra.secrets import Secrets
@@ -16,16 +16,18 @@ from infra.settings import Settings
 from infra.warehouse import access, migrations, names, server
 
 USER = "101:101"
-"""`clickhouse` in its image. All containers run as it, so the folders of the volumes fit."""
+"""`clickhouse` in its image. Containers run as it, so the folders of the volumes fit."""
 
 CLICKHOUSE = "clickhouse"
 COLLECTOR = "collector"
 SCHEMA = "schema"
+PROMETHEUS = "prometheus"
 QUEUE_OWNER = "queue-owner"
 
 _SECRETS = "/etc/otelcol-contrib/secrets"
 _STATE = "/var/lib/otelcol"
 _OTLP_HTTP, _OTLP_GRPC, _HEALTH, _METRICS, _CLICKHOUSE_HTTP = 4318, 4317, 13133, 8888, 8123
+_PROMETHEUS = 9090
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +90,17 @@ def services(settings: Settings, secrets: Secrets) -> tuple[Service, ...]:
     """All services in the order they start."""
     return (
         _clickhouse(settings, secrets),
+        *((_prometheus(settings),) if settings.own_prometheus else ()),
         _queue_owner(settings),
         _collector(settings, secrets),
         _schema(settings, secrets),
     )
 
 
-def volumes() -> tuple[str, ...]:
+def volumes(settings: Settings) -> tuple[str, ...]:
     """Volumes that hold what must not be lost."""
-    return ("clickhouse-data", "collector-queue")
+    found = ("clickhouse-data", "collector-queue")
+    return (*found, "prometheus-data") if settings.own_prometheus else found
 
 
 def _clickhouse_image(settings: Settings) -> str:
@@ -131,6 +135,29 @@ def _clickhouse(settings: Settings, secrets: Secrets) -> Service:
     )
 
 
+def _prometheus(settings: Settings) -> Service:
+    """As its image's own user, to whom the volume belongs. Nobody waits for it but `up`."""
+    config_file = "/etc/prometheus/prometheus.yml"
+    return Service(
+        name=PROMETHEUS,
+        image=settings.images.prometheus or versions.PROMETHEUS_IMAGE,
+        memory_mib=settings.prometheus.memory_mib,
+        cpus=settings.limits.collector_cpus,
+        user="65534:65534",
+        command=prometheus.flags(
+            settings, config_file=config_file, data="/prometheus", listen=f"0.0.0.0:{_PROMETHEUS}"
+        ),
+        environment=prometheus.environment(settings),
+        files=(File(path=config_file, text=prometheus.config()),),
+        ports=(Port(machine=settings.ports.prometheus, container=_PROMETHEUS),),
+        volumes=(("prometheus-data", "/prometheus"),),
+        health=Health(
+            command=("wget", "-q", "-O", "-", f"http://127.0.0.1:{_PROMETHEUS}{prometheus.READY}")
+        ),
+        stop_seconds=30,
+    )
+
+
 def _queue_owner(settings: Settings) -> Service:
     """Gives the queue's volume to USER.
 
@@ -156,6 +183,7 @@ def _collector(settings: Settings, secrets: Secrets) -> Service:
         health_port=_HEALTH,
         metrics_port=_METRICS,
         warehouse=f"http://{CLICKHOUSE}:{_CLICKHOUSE_HTTP}",
+        prometheus=f"http://{PROMETHEUS}:{_PROMETHEUS}",
         secrets=_SECRETS,
         queue=f"{_STATE}/queue",
         aside=f"{_STATE}/aside",
@@ -185,7 +213,8 @@ def _collector(settings: Settings, secrets: Secrets) -> Service:
             Port(machine=ports.collector_metrics, container=_METRICS),
         ),
         volumes=(("collector-queue", _STATE),),
-        after=(CLICKHOUSE, QUEUE_OWNER),
+        # Before Prometheus when they end, so that it takes what the collector still holds.
+        after=(CLICKHOUSE, *((PROMETHEUS,) if settings.own_prometheus else ()), QUEUE_OWNER),
         stop_seconds=30,
     )
 

@@ -27,6 +27,7 @@ from pydantic.alias_generators import to_camel
 PROJECT = "telemetry"
 
 Stack = Literal["embedded", "local"]
+Backend = Literal["clickhouse", "prometheus", "both"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Days = Annotated[int, Field(ge=1, le=730)]
 
@@ -56,6 +57,7 @@ class Ports(_Group):
     clickhouse_http: Port = Field(8123, description="ClickHouse over HTTP, where people ask")
     health: Port = Field(13133, description="the collector's health answer")
     collector_metrics: Port = Field(8888, description="the collector's own metrics")
+    prometheus: Port = Field(9090, description="Prometheus, where `backend` asks for our own")
 
     @model_validator(mode="after")
     def _distinct(self) -> Ports:
@@ -108,8 +110,9 @@ class Images(_Group):
 
     clickhouse: str = Field("", description="image with an exact tag or a digest")
     collector: str = Field("", description="image with an exact tag or a digest")
+    prometheus: str = Field("", description="image with an exact tag or a digest")
 
-    @field_validator("clickhouse", "collector")
+    @field_validator("clickhouse", "collector", "prometheus")
     @classmethod
     def _exact(cls, value: str) -> str:
         if value and not (_IMAGE.match(value) or _DIGEST_ONLY.match(value)):
@@ -124,6 +127,7 @@ class Programs(_Group):
 
     clickhouse: str = Field("", description="path of a `clickhouse` program, 26.3 or newer")
     collector: str = Field("", description="path of an `otelcol-contrib` of the pinned minor")
+    prometheus: str = Field("", description="path of a `prometheus` program, 2.40 or newer")
 
 
 class Docker(_Group):
@@ -140,6 +144,26 @@ class Budget(_Group):
     """What a month may cost, for `telemetry query budget` and the reports."""
 
     monthly_usd: int = Field(0, ge=0, le=10_000_000, description="USD a month; 0 means none is set")
+
+
+class Prometheus(_Group):
+    """Where metrics go besides, or instead: only with another `backend` than `clickhouse`."""
+
+    url: str = Field(
+        "",
+        description="remote-write address of a Prometheus that you have, such as "
+        "https://prometheus.example/api/v1/write; empty means: run one of our own",
+    )
+    retention_days: Days = Field(90, description="days our own keeps samples")
+    memory_mib: int = Field(256, ge=128, le=65_536, description="MiB our own may use")
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        # It stands in rendered files and in `status`.
+        if value and not re.fullmatch(r"https?://[^\s/@?#$]+/[^\s@?#$]+", value):
+            raise ValueError("write http(s)://host/path, without user, password or parameters")
+        return value
 
 
 class Stores(_Group):
@@ -183,6 +207,11 @@ class Context(_Group):
 class Settings(_Group):
     """Everything the stacks, the collector and the warehouse are rendered from."""
 
+    backend: Backend = Field(
+        "clickhouse",
+        description="where metrics go: `clickhouse`, `prometheus` or `both`; events always go to "
+        "ClickHouse",
+    )
     ports: Ports = Field(default_factory=Ports)
     retention: Retention = Field(default_factory=Retention)
     limits: Limits = Field(default_factory=Limits)
@@ -190,9 +219,15 @@ class Settings(_Group):
     images: Images = Field(default_factory=Images)
     programs: Programs = Field(default_factory=Programs)
     docker: Docker = Field(default_factory=Docker)
+    prometheus: Prometheus = Field(default_factory=Prometheus)
     stores: Stores = Field(default_factory=Stores)
     budget: Budget = Field(default_factory=Budget)
     context: Context = Field(default_factory=Context)
+
+    @property
+    def own_prometheus(self) -> bool:
+        """Whether a Prometheus of our own runs."""
+        return self.backend != "clickhouse" and not self.prometheus.url
 
 
 def merged(layers: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,9 @@ COLLECTOR_VERSION = "0.161.0"
 CLICKHOUSE_MINIMUM = (26, 3)
 """Oldest ClickHouse the schema is written for."""
 
+PROMETHEUS_MINIMUM = (2, 40)
+"""Oldest Prometheus of a machine: it must take samples that come out of order."""
+
 # renovate: datasource=docker depName=otel/opentelemetry-collector-contrib
 COLLECTOR_IMAGE = (
     "otel/opentelemetry-collector-contrib:0.161.0"
@@ -19,3 +22,5 @@ COLLECTOR_IMAGE = (
 )
 # renovate: datasource=docker depName=clickhouse/clickhouse-server
 CLICKHOUSE_IMAGE = "clickhouse/clickhouse-server:26.8.20.9"
+# renovate: datasource=docker depName=prom/prometheus
+PROMETHEUS_IMAGE = "prom/prometheus:v3.15.0"

@@ -86,6 +86,12 @@ def settings() -> Iterator[tuple[str, dict[str, Any]]]:
     for group, _, properties in _groups(schema, schema):
         for name, declared in properties.items():
             yield f"{group}.{name}", declared
+    yield from _single(schema).items()
+
+
+def _single(schema: dict[str, Any]) -> dict[str, Any]:
+    """Settings that stand in no group."""
+    return {key: each for key, each in schema["properties"].items() if "$ref" not in each}
 
 
 def _groups(
@@ -104,21 +110,29 @@ def _groups(
 def _settings() -> str:
     schema = Settings.model_json_schema(by_alias=True)
     return "\n\n".join(
-        f"### {group}\n\n{meaning}\n\n"
-        + _table(
-            ("key", "type", "default", "range", "meaning"),
-            (
-                (
-                    f"`{group}.{name}`",
-                    _TYPES[each["type"]],
-                    f"`{_shown(each.get('default', {}))}`",
-                    _range(each),
-                    _cell(each["description"]),
-                )
-                for name, each in properties.items()
+        [
+            _settings_table("", _single(schema)),
+            *(
+                f"### {group}\n\n{meaning}\n\n{_settings_table(f'{group}.', properties)}"
+                for group, meaning, properties in _groups(schema, schema)
             ),
-        )
-        for group, meaning, properties in _groups(schema, schema)
+        ]
+    )
+
+
+def _settings_table(prefix: str, properties: dict[str, Any]) -> str:
+    return _table(
+        ("key", "type", "default", "range", "meaning"),
+        (
+            (
+                f"`{prefix}{name}`",
+                _TYPES[each["type"]],
+                f"`{_shown(each.get('default', {}))}`",
+                _range(each),
+                _cell(each["description"]),
+            )
+            for name, each in properties.items()
+        ),
     )
 
 
@@ -131,6 +145,8 @@ def _shown(value: object) -> str:
 def _range(declared: dict[str, Any]) -> str:
     if "minimum" in declared:
         return f"{declared['minimum']:,} to {declared['maximum']:,}"
+    if "enum" in declared:
+        return ", ".join(f"`{each}`" for each in declared["enum"])
     if "maxLength" in declared:
         return f"up to {declared['maxLength']} characters"
     return ""
@@ -168,12 +184,15 @@ def _versions() -> str:
     from scripts.toolchain import LIBCHDB_VERSION
 
     oldest = ".".join(str(part) for part in versions.CLICKHOUSE_MINIMUM)
+    prometheus = ".".join(str(part) for part in versions.PROMETHEUS_MINIMUM)
     rows = (
         ("OpenTelemetry Collector, with `make up`", versions.COLLECTOR_VERSION),
         ("ClickHouse out of libchdb, with `make up`", LIBCHDB_VERSION),
         ("a `clickhouse` of your own", f"{oldest} or newer"),
         ("Collector image, in Docker", f"`{versions.COLLECTOR_IMAGE.partition('@')[0]}`"),
         ("ClickHouse image, in Docker", f"`{versions.CLICKHOUSE_IMAGE.partition('@')[0]}`"),
+        ("Prometheus image, in Docker", f"`{versions.PROMETHEUS_IMAGE.partition('@')[0]}`"),
+        ("a `prometheus` of your own", f"{prometheus} or newer"),
     )
     return _table(("program", "version"), rows)
 

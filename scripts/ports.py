@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from infra.settings import Ports
+from infra.settings import Settings
 from scripts.errors import Failure
 
 
@@ -42,18 +42,20 @@ def _holder(port: int) -> str:
     return "another program (its name is not shown to you; `sudo lsof -i` tells)"
 
 
-def taken(ports: Ports, ours: frozenset[int]) -> list[Taken]:
+def taken(settings: Settings, ours: frozenset[int]) -> list[Taken]:
     """Which of the configured ports are not to be had; `ours` are held by this stack itself."""
     return [
         Taken(setting, port, _holder(port))
-        for setting, port in ports.model_dump(by_alias=True).items()
-        if port not in ours and not _is_free(port)
+        for setting, port in settings.ports.model_dump(by_alias=True).items()
+        if (setting != "prometheus" or settings.own_prometheus)
+        and port not in ours
+        and not _is_free(port)
     ]
 
 
-def refuse_taken(ports: Ports, ours: frozenset[int]) -> None:
+def refuse_taken(settings: Settings, ours: frozenset[int]) -> None:
     """Raises Failure that names each taken port, its holder and the way out."""
-    problems = taken(ports, ours)
+    problems = taken(settings, ours)
     if problems:
         lines = [
             f"  port {each.port} (ports.{each.setting}) is held by {each.holder}"

@@ -30,13 +30,23 @@ def rendered() -> dict[Path, str]:
         PROJECT / ".claude" / "env-config" / name: text
         for name, text in client.templates(settings).items()
     }
+    found |= _stacks(settings, GOLDEN)
+    with_prometheus = _stacks(Settings(backend="both"), GOLDEN / "prometheus")
+    default = set(found.values())
+    found |= {path: text for path, text in with_prometheus.items() if text not in default}
+    return {**found, **docs.documents()}
+
+
+def _stacks(settings: Settings, folder: Path) -> dict[Path, str]:
+    """What both stacks render, below `folder`."""
+    found = {}
     for service in services(settings, _SECRETS):
         for file in service.files:
             if file.path.startswith("/schema/") and not file.path.endswith(".tsv"):
                 continue  # copied as they are
             if "/secrets/" in file.path:
                 continue
-            found[GOLDEN / "local" / service.name / file.path.lstrip("/")] = file.text
+            found[folder / "local" / service.name / file.path.lstrip("/")] = file.text
     layout = Layout(Home(Path("/home/member/.local/state/telemetry")))
     programs = Programs(
         collector=Program(
@@ -45,14 +55,19 @@ def rendered() -> dict[Path, str]:
         clickhouse=Program(
             path=Path("/opt/libchdb.so"), version="26.7.2.1", origin="libchdb", fingerprint="1"
         ),
+        prometheus=Program(
+            path=Path("/opt/prometheus"), version="2.42.0", origin="PATH", fingerprint="1"
+        )
+        if settings.own_prometheus
+        else None,
         engine="libchdb",
         python=Path("/opt/venv/bin/python"),
     )
     for path, text in files(
         settings, _SECRETS, programs, layout, layout.socket(Path("/tmp"))
     ).items():
-        found[GOLDEN / "embedded" / path.name] = text.replace(str(PROJECT), "/opt/clone")
-    return {**found, **docs.documents()}
+        found[folder / "embedded" / path.name] = text.replace(str(PROJECT), "/opt/clone")
+    return found
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import urllib3
 
+from infra import prometheus
 from infra.settings import Settings
 from infra.warehouse import names
 from scripts import login, supervise, warehouse
@@ -34,6 +35,8 @@ class Status:
     waiting_bytes: int | None
     refused_records: int | None
     failed_sends: int | None
+    samples_lost: int | None
+    """Not taken by Prometheus; None also where none is asked for."""
     set_aside_bytes: int
     set_aside_queue_files: list[str]
     events: int | None
@@ -63,6 +66,24 @@ def _total(samples: list[tuple[str, str, float]], prefix: str) -> int | None:
     if not samples:
         return None
     return int(sum(value for name, _, value in samples if name.startswith(prefix)))
+
+
+def _of_prometheus(sample: tuple[str, str, float]) -> bool:
+    return 'exporter="prometheus_remote_write"' in sample[1]
+
+
+def _lost_samples(samples: list[tuple[str, str, float]]) -> int | None:
+    """What the exporter gave up, or its queue had no room for."""
+    mine = [each for each in samples if _of_prometheus(each)]
+    failed = ("otelcol_exporter_send_failed_", "otelcol_exporter_enqueue_failed_")
+    return sum(_total(mine, prefix) or 0 for prefix in failed) if samples else None
+
+
+def _prometheus_address(settings: Settings) -> str:
+    """Where Prometheus is asked (our own) or written to; empty where there is none."""
+    if settings.own_prometheus:
+        return f"http://127.0.0.1:{settings.ports.prometheus}"
+    return settings.prometheus.url if settings.backend != "clickhouse" else ""
 
 
 def _size(folder: Path) -> int:
@@ -114,6 +135,9 @@ def status(settings: Settings, home: Home) -> Status:
         problems.append("the collector does not answer: `telemetry up`")
     if collector and paused:
         problems.append("paused, yet a collector answers: `telemetry pause` again")
+    to_prometheus = _prometheus_address(settings)
+    if settings.own_prometheus and not warehouse.answers(f"{to_prometheus}{prometheus.READY}"):
+        problems.append("Prometheus does not answer: `telemetry up`")
     samples = _metrics(settings) if collector else []
     stored = _stored(settings, home) if clickhouse and home.secrets_folder.exists() else _Stored()
     aside = _size(layout.aside) if layout.aside.exists() else 0
@@ -132,10 +156,16 @@ def status(settings: Settings, home: Home) -> Status:
             "otlp_http": f"http://127.0.0.1:{settings.ports.otlp_http}",
             "otlp_grpc": f"http://127.0.0.1:{settings.ports.otlp_grpc}",
             "clickhouse": warehouse.url(settings),
+            **({"prometheus": to_prometheus} if to_prometheus else {}),
         },
-        waiting_bytes=_total(samples, "otelcol_exporter_queue_size"),
+        waiting_bytes=_total(
+            # That of Prometheus counts batches.
+            [each for each in samples if not _of_prometheus(each)],
+            "otelcol_exporter_queue_size",
+        ),
         refused_records=_total(samples, "otelcol_receiver_refused_"),
         failed_sends=_total(samples, "otelcol_exporter_send_failed_"),
+        samples_lost=_lost_samples(samples) if to_prometheus else None,
         set_aside_bytes=aside,
         set_aside_queue_files=backups,
         events=stored.events,
@@ -155,6 +185,7 @@ def lines(found: Status) -> list[str]:
         ("Collecting", _collecting(found)),
         ("OTLP", found.endpoints["otlp_http"]),
         ("ClickHouse", found.endpoints["clickhouse"]),
+        *_prometheus_lines(found),
         ("Events stored", _shown(found.events)),
         ("Last event", f"{found.last_event} UTC" if found.last_event else "none yet"),
         ("Cost without chapter", _shown(found.cost_without_chapter_usd, " USD")),
@@ -165,6 +196,15 @@ def lines(found: Status) -> list[str]:
     ]
     shown = [f"{name:<22}{value}" for name, value in rows]
     return [*shown, *(f"Problem: {problem}" for problem in found.problems)]
+
+
+def _prometheus_lines(found: Status) -> list[tuple[str, str]]:
+    if "prometheus" not in found.endpoints:
+        return []
+    return [
+        ("Prometheus", found.endpoints["prometheus"]),
+        ("Samples it lacks", f"{_shown(found.samples_lost)} since the collector started"),
+    ]
 
 
 def _collecting(found: Status) -> str:

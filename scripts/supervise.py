@@ -89,6 +89,8 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop all programs and supervisord itself."""
+        if "prometheus" in self.states():
+            self.halt("collector")  # it hands over what it still holds
         call = self._call()
         call.stopAllProcesses()
         call.shutdown()
@@ -178,7 +180,8 @@ def log_end(log: Path, lines: int = 15) -> str:
 
 def orphans(layout: Layout) -> list[psutil.Process]:
     """Programs of this stack whose supervisord was killed: they hold ports and locks."""
-    marks = (str(layout.collector_config), str(layout.clickhouse_config))
+    configs = (layout.collector_config, layout.clickhouse_config, layout.prometheus_config)
+    marks = [str(path) for path in configs]
     found = []
     for process in psutil.process_iter(["cmdline", "uids"]):
         words = process.info["cmdline"] or []

@@ -1,7 +1,8 @@
-"""How the two programs come to this machine: named, found on the PATH, or made.
+"""How the programs come to this machine: named, found on the PATH, or made.
 
 Made means: the collector is built by Go from the committed sources in toolchain/collector, and
 ClickHouse runs out of libchdb, which npm fetches at a pinned version and checks against its hash.
+Prometheus, where settings ask for it, is only named or found.
 """
 
 from __future__ import annotations
@@ -41,11 +42,16 @@ _PLATFORMS = {
     ("Darwin", "arm64"): "darwin-arm64",
     ("Darwin", "x86_64"): "darwin-x64",
 }
+_PROMETHEUS_REMEDY = (
+    "prometheus (2.40 or newer, for backend: {backend}: your package manager, or "
+    "https://prometheus.io/download; or name one that runs elsewhere as prometheus.url)"
+)
 _NUMBERS = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.(\d+))?")
 
 
 def programs(settings: Settings) -> Programs:
-    """Both programs, made ready. Raises Failure naming everything that is missing."""
+    """All programs, made ready. Raises Failure naming everything that is missing."""
+    prometheus = _chosen_prometheus(settings) if settings.own_prometheus else None
     collector = _chosen_collector(settings)
     clickhouse = _chosen_clickhouse(settings)
     missing = [
@@ -59,6 +65,11 @@ def programs(settings: Settings) -> Programs:
             if clickhouse is None and not _libchdb_file().exists()
             else []
         ),
+        *(
+            [_PROMETHEUS_REMEDY.format(backend=settings.backend)]
+            if settings.own_prometheus and prometheus is None
+            else []
+        ),
     ]
     if missing:
         raise Failure("Missing on this machine:\n" + "\n".join(f"  - {line}" for line in missing))
@@ -69,6 +80,7 @@ def programs(settings: Settings) -> Programs:
         return Programs(
             collector=collector or building.result(),  # type: ignore[union-attr]
             clickhouse=clickhouse or fetching.result(),  # type: ignore[union-attr]
+            prometheus=prometheus,
             engine="server" if clickhouse else "libchdb",
             python=Path(sys.executable),
         )
@@ -114,6 +126,22 @@ def _chosen_clickhouse(settings: Settings) -> Program | None:
         )
     say(f"{problem}: not used, libchdb takes its place.")
     return None
+
+
+def _chosen_prometheus(settings: Settings) -> Program | None:
+    named = settings.programs.prometheus
+    path = named or shutil.which("prometheus")
+    if not path:
+        return None
+    version = _version(path, "--version")
+    minimum = versions.PROMETHEUS_MINIMUM
+    if tuple(int(part) for part in version.split(".")[:2]) >= minimum:
+        return _program(Path(path), version, "settings" if named else "PATH")
+    raise Failure(
+        f"{path} is version {version}; at least {minimum[0]}.{minimum[1]} is needed. Install a "
+        "newer one (https://prometheus.io/download) and name it in settings.yaml as "
+        "programs.prometheus."
+    )
 
 
 def _version(path: str, flag: str) -> str:

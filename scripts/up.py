@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra import prometheus
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.warehouse import migrations
@@ -75,7 +76,7 @@ def _up(settings: Settings, home: Home) -> Report:
         _refuse_little_room(home)
         for pid in supervise.end_orphans(layout):
             report.changes.append(f"stopped process {pid}, left over from a killed supervisord")
-    ports.refuse_taken(settings.ports, supervisor.ports())
+    ports.refuse_taken(settings, supervisor.ports())
     report.changes += _write(settings, secrets, programs, layout, supervise.socket(layout))
     if alive:
         report.changes += [f"restarted {name}" for name in supervisor.reload()]
@@ -106,6 +107,11 @@ def _start(
         report.changes += warehouse.migrate(warehouse.as_admin(settings, secrets), settings)
     except migrations.SchemaError as error:
         raise Failure(f"Schema: {error}") from None
+    if settings.own_prometheus:
+        if supervisor.run("prometheus"):
+            report.changes.append("started prometheus")
+        address = f"http://127.0.0.1:{settings.ports.prometheus}{prometheus.READY}"
+        _wait("prometheus", address, supervisor)
     if report.paused:
         supervisor.halt("collector")
         return

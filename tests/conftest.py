@@ -22,7 +22,7 @@ from stacks.home import PROJECT, Home
 
 FIXTURES = PROJECT / "tests" / "fixtures"
 TELEMETRY = PROJECT / ".venv" / "bin" / "telemetry"
-PORTS = ("otlpHttp", "otlpGrpc", "clickhouseHttp", "health", "collectorMetrics")
+PORTS = ("otlpHttp", "otlpGrpc", "clickhouseHttp", "health", "collectorMetrics", "prometheus")
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from infra.collector import identify, queue, receive, sanitize, store
+from infra.collector import identify, queue, receive, remote_write, sanitize, store
 from infra.collector.placement import Placement
 from infra.settings import Settings
 
@@ -15,15 +15,20 @@ _STEPS = ["memory_limiter", "transform/identify", "transform/sanitize", "redacti
 
 def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]:
     """The whole configuration as plain data; the same keys on every stack."""
+    to_prometheus = remote_write.wanted(settings)
     return {
         "receivers": receive.receivers(placement),
         "processors": {
             **receive.processors(settings),
             **identify.processors(placement),
             **sanitize.processors(placement),
+            **(remote_write.processors() if to_prometheus else {}),
         },
         "connectors": {"forward": {}},
-        "exporters": store.exporters(settings, placement),
+        "exporters": {
+            **store.exporters(settings, placement),
+            **(remote_write.exporters(settings, placement) if to_prometheus else {}),
+        },
         "extensions": {
             "health_check": {"endpoint": f"{placement.listen}:{placement.health_port}"},
             **queue.extensions(settings, placement),
@@ -31,23 +36,26 @@ def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]
         "service": {
             "extensions": ["health_check", queue.STORAGE],
             "pipelines": {
-                pipeline: definition
-                for signal in ("logs", "metrics")
-                for pipeline, definition in _pipelines(signal).items()
+                **_pipelines("logs", stored=True),
+                **_pipelines("metrics", stored=settings.backend != "prometheus"),
+                **({"metrics/prometheus": remote_write.pipeline()} if to_prometheus else {}),
             },
             "telemetry": _own_telemetry(placement),
         },
     }
 
 
-def _pipelines(signal: str) -> dict[str, Any]:
-    return {
-        signal: {"receivers": ["otlp"], "processors": list(_STEPS), "exporters": ["forward"]},
+def _pipelines(signal: str, *, stored: bool) -> dict[str, Any]:
+    store_pipeline = {
         f"{signal}/store": {
             "receivers": ["forward"],
             "processors": ["filter/store"],
             "exporters": ["clickhouse"],
-        },
+        }
+    }
+    return {
+        signal: {"receivers": ["otlp"], "processors": list(_STEPS), "exporters": ["forward"]},
+        **(store_pipeline if stored else {}),
         f"{signal}/aside": {
             "receivers": ["forward"],
             "processors": ["filter/aside"],

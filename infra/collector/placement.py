@@ -23,6 +23,8 @@ class Placement:
     """ClickHouse's HTTP endpoint, such as http://127.0.0.1:8123."""
     secrets: str
     """Folder of secret files: member, clickhouse-ingest, pseudonym-key."""
+    prometheus: str
+    """Our own Prometheus, such as http://127.0.0.1:9090; read only where settings ask for it."""
     queue: str
     """Folder of the queue on disk."""
     aside: str

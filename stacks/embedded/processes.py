@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from infra import services
+from infra import prometheus, services
 from infra.collector.config import collector_config, render
 from infra.collector.placement import Placement
 from infra.secrets import Secrets
@@ -38,10 +38,12 @@ class Program:
 
 @dataclass(frozen=True, kw_only=True)
 class Programs:
-    """The two programs of a stack, and the Python that runs libchdb."""
+    """The programs of a stack, and the Python that runs libchdb."""
 
     collector: Program
     clickhouse: Program
+    prometheus: Program | None = None
+    """Where settings ask for one of our own."""
     engine: Literal["libchdb", "server"]
     python: Path
 
@@ -71,6 +73,16 @@ class Layout:
     def clickhouse_data(self) -> Path:
         """ClickHouse's data."""
         return self.home.data / "clickhouse"
+
+    @property
+    def prometheus_config(self) -> Path:
+        """Prometheus' YAML."""
+        return self.home.run / "prometheus.yaml"
+
+    @property
+    def prometheus_data(self) -> Path:
+        """Prometheus' data."""
+        return self.home.data / "prometheus"
 
     @property
     def supervisor_config(self) -> Path:
@@ -113,6 +125,7 @@ def files(
         health_port=settings.ports.health,
         metrics_port=settings.ports.collector_metrics,
         warehouse=f"http://127.0.0.1:{settings.ports.clickhouse_http}",
+        prometheus=f"http://127.0.0.1:{settings.ports.prometheus}",
         secrets=str(home.secrets_folder),
         queue=str(layout.queue),
         aside=str(layout.aside),
@@ -130,6 +143,8 @@ def files(
             secrets, loopback_default=programs.engine == "libchdb"
         ),
     }
+    if programs.prometheus:
+        rendered[layout.prometheus_config] = prometheus.config()
     rendered[layout.supervisor_config] = _supervisor(
         settings, secrets, programs, layout, socket, rendered
     )
@@ -198,8 +213,32 @@ def _supervisor(
                 collector_inputs,
                 services.collector_environment(settings),
             ),
+            *_prometheus(settings, programs, layout),
         ]
     )
+
+
+def _prometheus(settings: Settings, programs: Programs, layout: Layout) -> list[str]:
+    """Its section, where there is one. Its flags are part of the section as it is."""
+    program = programs.prometheus
+    if program is None:
+        return []
+    flags = prometheus.flags(
+        settings,
+        config_file=str(layout.prometheus_config),
+        data=str(layout.prometheus_data),
+        listen=f"127.0.0.1:{settings.ports.prometheus}",
+    )
+    inputs = (prometheus.config(), f"{program.path} {program.fingerprint}")
+    return [
+        _program(
+            "prometheus",
+            [program.path, *flags],
+            layout.home,
+            inputs,
+            prometheus.environment(settings),
+        )
+    ]
 
 
 def _clickhouse_command(

@@ -47,7 +47,9 @@ class Telemetry(pulumi.ComponentResource):
             docker.NetworkArgs(name=self._prefix, driver="bridge"),
             opts=self._options(),
         )
-        self._volumes = {volume: self._volume(volume) for volume in described.volumes()}
+        self._volumes = {
+            volume: self._volume(volume) for volume in described.volumes(args.settings)
+        }
         services = described.services(args.settings, args.secrets)
         self._images = self._pulled(services)
         self._containers: dict[str, docker.Container] = {}
@@ -129,4 +131,9 @@ def _endpoints(settings: Settings) -> dict[str, str]:
         "otlpGrpc": f"http://127.0.0.1:{ports.otlp_grpc}",
         "clickhouse": f"http://127.0.0.1:{ports.clickhouse_http}",
         "health": f"http://127.0.0.1:{ports.health}",
+        **(
+            {"prometheus": f"http://127.0.0.1:{ports.prometheus}"}
+            if settings.own_prometheus
+            else {}
+        ),
     }

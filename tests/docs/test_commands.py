@@ -23,8 +23,11 @@ COMMAND = re.compile(
     r"(?:^|[\s(`]|bin/)telemetry ((?:-\w|--?[a-z]|[a-z])[a-z-]*)([^\n|;&#)]*)", re.M
 )
 TARGET = re.compile(r"(?:^|\s)make ([a-z][a-z-]*)", re.MULTILINE)
-GROUPS = {key.partition(".")[0] for key, _ in settings()}
-SETTING = re.compile(rf"^(?:{PREFIX}:)?((?:{'|'.join(sorted(GROUPS))})\.[A-Za-z.]+)$")
+GROUPS = {key.partition(".")[0] for key, _ in settings() if "." in key}
+SINGLE = {key for key, _ in settings() if "." not in key}
+SETTING = re.compile(
+    rf"^(?:{PREFIX}:)?((?:{'|'.join(sorted(GROUPS))})\.[A-Za-z.]+|{'|'.join(sorted(SINGLE))})$"
+)
 EVERYWHERE = {"-h", "--help"}
 
 

@@ -23,6 +23,9 @@ from infra.settings import Settings, SettingsError, validated
         ({"images": {"clickhouse": "clickhouse/clickhouse-server:latest"}}, "exact tag"),
         ({"images": {"clickhouse": "clickhouse/clickhouse-server"}}, "exact tag or a digest"),
         ({"limits": {"clickhouseMemoryMib": 10}}, "greater than or equal to 1024"),
+        ({"backend": "influx"}, "backend is 'influx'"),
+        ({"prometheus": {"url": "https://me:secret@prometheus.example/write"}}, "without user"),
+        ({"prometheus": {"url": "https://prometheus.example"}}, "http(s)://host/path"),
         ({"context": {"chapters": {"branches": {"(": "x"}}}}, "no regular expression"),
     ],
 )

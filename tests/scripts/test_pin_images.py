@@ -12,6 +12,7 @@ def test_every_image_gets_its_digest_and_can_be_pinned_again() -> None:
     assert sorted(name.split(":")[0] for name in names) == [
         "clickhouse/clickhouse-server",
         "otel/opentelemetry-collector-contrib",
+        "prom/prometheus",
     ]
     first = pinned(text, dict.fromkeys(names, "sha256:" + "a" * 64))
     again = pinned(first, dict.fromkeys(names, "sha256:" + "b" * 64))

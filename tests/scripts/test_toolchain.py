@@ -71,6 +71,34 @@ def test_everything_missing_is_named_in_one_message(
     assert "npm (Node.js" in str(refused.value)
 
 
+def with_prometheus(**prometheus: str) -> Settings:
+    return Settings.model_validate({"backend": "both", "prometheus": prometheus})
+
+
+def others(tools: Path) -> None:
+    program(tools, "otelcol-contrib", "otelcol-contrib version 0.161.3")
+    program(tools, "clickhouse", "ClickHouse local version 26.8.20.9 (official build).")
+
+
+def test_prometheus_is_wanted_only_where_one_of_our_own_is_to_run(tools: Path) -> None:
+    others(tools)
+    for settings in (Settings(), with_prometheus(url="https://prometheus.example/api/v1/write")):
+        assert toolchain.programs(settings).prometheus is None
+    with pytest.raises(Failure, match=r"prometheus \(2\.40 or newer, for backend: both"):
+        toolchain.programs(with_prometheus())
+    program(tools, "prometheus", "prometheus, version 2.42.0+ds (branch: x, revision: y)")
+    found = toolchain.programs(with_prometheus()).prometheus
+    assert found is not None
+    assert (found.origin, found.version) == ("PATH", "2.42.0")
+
+
+def test_a_prometheus_too_old_is_refused_with_what_to_install(tools: Path) -> None:
+    others(tools)
+    program(tools, "prometheus", "prometheus, version 2.33.5 (branch: x, revision: y)")
+    with pytest.raises(Failure, match=r"2\.33\.5; at least 2\.40 is needed"):
+        toolchain.programs(with_prometheus())
+
+
 def preflight(path: str, folder: Path, state: Path) -> subprocess.CompletedProcess[str]:
     """toolchain/preflight.sh in a folder where nothing was built."""
     return subprocess.run(

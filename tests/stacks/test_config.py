@@ -7,7 +7,7 @@ import runpy
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import pulumi
 import pytest
@@ -58,7 +58,9 @@ def test_every_setting_has_the_type_the_model_has_and_its_range() -> None:
     listed = declared()
     for name, field in leaves(Settings):
         if name in listed:
-            kind = "object" if "dict" in str(field.annotation) else TYPES[field.annotation]
+            choice = get_origin(field.annotation) is Literal
+            given = str if choice else field.annotation
+            kind = "object" if "dict" in str(given) else TYPES[given]
             assert listed[name]["type"] == kind, name
             bounds = [getattr(each, end) for end in ("ge", "le") for each in field.metadata
                       if hasattr(each, end)]  # fmt: skip

@@ -333,6 +333,80 @@ def test_every_image_is_an_exact_tag_or_digest_and_stays_after_destroy(stack: Re
         assert inputs["image"].startswith("sha256:"), f"{name} runs whatever a tag points to"
 
 
+@pytest.fixture(scope="module")
+def with_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Registry:
+    """The same with a Prometheus of our own."""
+    return deployed(tmp_path_factory.mktemp("prometheus") / "home", backend="both")
+
+
+def test_prometheus_is_there_only_where_it_is_chosen(
+    stack: Registry, with_prometheus: Registry, tmp_path: Path
+) -> None:
+    theirs = deployed(
+        tmp_path / "home",
+        backend="prometheus",
+        prometheus={"url": "https://prometheus.example/api/v1/write"},
+    )
+    for without in (stack, theirs):
+        assert not [each.name for each in without.made if "prometheus" in each.name]
+        assert "prometheus" not in without.outputs
+    added = {each.name for each in with_prometheus.made} - {each.name for each in stack.made}
+    assert added == {"prometheus", "prometheus-image", "prometheus-data"}
+    assert with_prometheus.outputs["prometheus"] == "http://127.0.0.1:9090"
+
+
+def test_prometheus_is_held_as_tightly_as_the_others(with_prometheus: Registry) -> None:
+    """It has no login: whoever reaches its port reads and writes everything."""
+    inputs = with_prometheus.containers["prometheus"]
+    assert inputs["ports"] == [
+        {"internal": 9090, "external": 9090, "ip": "127.0.0.1", "protocol": "tcp"}
+    ]
+    assert inputs["user"] == "65534:65534"
+    assert inputs["memory"] == inputs["memorySwap"] == 256
+    assert inputs["capabilities"] == {"drops": ["ALL"]}
+    assert inputs["securityOpts"] == ["no-new-privileges"]
+    assert inputs["envs"] == ["GOMEMLIMIT=204MiB"], "it would be killed before it tidies up"
+    assert inputs["wait"] is True
+    assert re.fullmatch(
+        r"prom/prometheus:v\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?",
+        with_prometheus.of(IMAGE)["prometheus-image"].inputs["name"],
+    )
+    whole = json.dumps(bare(inputs))
+    for secret in NOT_FOR_EVERYONE.values():
+        assert secret not in whole
+
+
+def test_its_samples_are_on_a_protected_volume_that_its_user_owns(
+    with_prometheus: Registry,
+) -> None:
+    inputs = with_prometheus.containers["prometheus"]
+    # The image's own folder for data: an engine copies its ownership to an empty volume.
+    assert inputs["volumes"] == [
+        {"volumeName": "telemetry-local-prometheus-data", "containerPath": "/prometheus"}
+    ]
+    assert "--storage.tsdb.path=/prometheus" in inputs["command"]
+    assert with_prometheus.of(VOLUME)["prometheus-data"].protect
+
+
+def test_the_collector_ends_before_prometheus_and_hands_over_what_it_holds(
+    with_prometheus: Registry,
+) -> None:
+    assert "prometheus" in with_prometheus.of(CONTAINER)["collector"].after
+    config = uploads(with_prometheus, "collector")["/etc/otelcol-contrib/config.yaml"]
+    assert "http://prometheus:9090/api/v1/write" in config
+
+
+def test_prometheus_changes_nothing_but_the_collectors_configuration(
+    stack: Registry, with_prometheus: Registry
+) -> None:
+    """And so no row of ClickHouse is at stake when it is chosen."""
+    names = {each.name for each in stack.made}
+    with_prometheus_less = Registry(
+        made=[each for each in with_prometheus.made if each.name in names]
+    )
+    assert differing(stack, with_prometheus_less) == {"collector": {"uploads"}}
+
+
 def test_an_image_is_replaced_by_setting_it(tmp_path: Path) -> None:
     digest = "registry.example/clickhouse@sha256:" + "a" * 64
     made = deployed(tmp_path / "home", images={"clickhouse": digest})
