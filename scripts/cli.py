@@ -315,5 +315,39 @@ def label(
     out.print(f"Labelled {shown}{was}: {cost:.6f} USD.", markup=False)
 
 
+@app.command()
+@_command
+def report(
+    period: Annotated[Literal["month"], typer.Argument(help="What it is about.")],
+    month: Annotated[str, typer.Option(help="Such as 2026-11; empty: this one, UTC.")] = "",
+    form: Annotated[
+        Literal["md", "html", "csv", "json"] | None,
+        typer.Option(
+            "--format",
+            help="How to write it; else as the file is called, else md.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A file of its own instead of the terminal.")
+    ] = None,
+) -> None:
+    """What a month cost and how it went, to read or to hand on: text, HTML, CSV, JSON."""
+    from scripts import report as reporting
+
+    assert period == "month"  # no other yet
+    about = reporting.first_day(month)
+    form = reporting.format_of(form, output)
+    settings, home = _state()
+    made = reporting.ask(settings, home.secrets(), about)
+    text = reporting.rendered(made, form)
+    if output is None:
+        print(text, end="")
+        return
+    reporting.write(text, output)
+    told = "." if made.has_data else f": {made.notes[0]}"
+    out.print(f"Wrote {output}{told}", markup=False)
+
+
 if __name__ == "__main__":
     app()

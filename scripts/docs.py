@@ -77,6 +77,7 @@ def parts() -> dict[str, str]:
         "pseudonyms": _pseudonyms(),
         "patterns": _patterns(),
         "queries": _queries(),
+        "report": _report(),
     }
 
 
@@ -236,6 +237,20 @@ def _queries() -> str:
                 ),
             )
             for each in shipped().values()
+        ),
+    )
+
+
+def _report() -> str:
+    from scripts.queries import shipped
+    from scripts.report import FOLDER, TITLES
+
+    questions = shipped(FOLDER)
+    return _table(
+        ("section", "in CSV and JSON", "what it answers"),
+        (
+            (title, f"`{name.replace('-', '_')}`", _cell(questions[name].question))
+            for name, title in TITLES.items()
         ),
     )
 

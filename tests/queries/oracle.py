@@ -125,6 +125,32 @@ def failures(found: list[Event]) -> int:
     return len(of(found, "api_error")) + sum(e.failed for e in of(found, "tool_result"))
 
 
+def approvals(found: list[Event], all_there_is: list[Event]) -> list[Row]:
+    """What people decided in `found`; a prompt that follows a rejection may be of any time."""
+    prompts = [
+        event for event in of(all_there_is, "user_prompt")
+        if event.says.get("command_name") not in ("exit", "quit", "clear")
+    ]  # fmt: skip
+
+    def anew(event: Event) -> bool:
+        return any(e.session == event.session and e.ms > event.ms for e in prompts)
+
+    asked = (event for event in of(found, "tool_decision") if event.asked_a_person)
+    rows = []
+    for tool, group in grouped(asked, lambda e: e.says["tool_name"]).items():
+        rejected = [event for event in group if event.says["decision"] == "reject"]
+        modified = sum(anew(event) for event in rejected)
+        rows.append(
+            {
+                "tool_name": tool,
+                "approved": sum(event.says["decision"] == "accept" for event in group),
+                "rejected": len(rejected) - modified,
+                "modified": modified,
+            }
+        )
+    return rows
+
+
 ANSWERS: dict[str, Callable[[list[Event]], list[Row]]] = {
     "cost-by-chapter": lambda found: by(found, "chapter_shown", lambda e: e.says["chapter"]),
     "cost-by-branch": lambda found: by(found, "branch", lambda e: e.says["git.branch"]),
@@ -203,18 +229,7 @@ ANSWERS: dict[str, Callable[[list[Event]], list[Row]]] = {
         }
         for model, group in grouped(of(found, "api_request"), lambda e: e.says["model"]).items()
     ],
-    "approvals": lambda found: [
-        {
-            "tool_name": tool,
-            "approved": sum(e.says["decision"] == "accept" for e in group),
-            "rejected": sum(e.says["decision"] == "reject" for e in group),
-            "modified": 0,  # nobody in the recordings prompts again after a rejection
-        }
-        for tool, group in grouped(
-            (e for e in of(found, "tool_decision") if e.asked_a_person),
-            lambda e: e.says["tool_name"],
-        ).items()
-    ],
+    "approvals": lambda found: approvals(found, found),
     "activity-by-hour": lambda found: [
         {
             "hour_of_day": hour,

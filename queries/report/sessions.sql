@@ -1,0 +1,20 @@
+-- Which ten sessions cost most?
+--
+-- What of a session lies in another month is not counted.
+-- param month Date : its first day
+SELECT
+    session_id,
+    sum(s.cost_usd) AS cost_usd,
+    if(any(s.chapter) = '', '(none)', any(s.chapter)) AS chapter,
+    min(s.started) AS started,
+    member,
+    arraySort(groupUniqArrayArray(s.models)) AS models,
+    sum(s.prompts) AS prompts,
+    sum(s.requests) AS requests,
+    sum(s.tool_calls) AS tool_calls
+FROM sessions_daily AS s
+WHERE toStartOfMonth(day) = {month:Date}
+GROUP BY member, session_id
+HAVING cost_usd > 0
+ORDER BY cost_usd DESC, session_id
+LIMIT 10
