@@ -132,7 +132,8 @@ def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_pa
     pulumi("config", "set", "--path", "telemetry:ports.otlpHttp", "5318")
     pulumi("config", "set", "--path", "telemetry:limits.clickhouseCpus", "1.5")
     found = {
-        key: each["objectValue"] for key, each in yaml.safe_load(pulumi("config", "--json")).items()
+        key: each.get("objectValue", each["value"])
+        for key, each in yaml.safe_load(pulumi("config", "--json")).items()
     }
     assert found["telemetry:ports"] == {
         "otlpHttp": 5318,
@@ -140,6 +141,7 @@ def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_pa
         "clickhouseHttp": 8123,
         "health": 13133,
         "collectorMetrics": 8888,
+        "prometheus": 9090,
     }
     assert found["telemetry:limits"]["clickhouseCpus"] == "1.5"
     assert found["telemetry:context"] == {"team": "", "chapters": {"paths": {}, "branches": {}}}
@@ -152,6 +154,8 @@ def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_pa
             "queue",
             "images",
             "docker",
+            "prometheus",
+            "backend",
             "stores",
             "budget",
             "context",
