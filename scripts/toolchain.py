@@ -24,7 +24,7 @@ from infra.settings import Settings
 from scripts.console import Step, say
 from scripts.errors import Failure
 from stacks.embedded.processes import Program, Programs
-from stacks.home import PROJECT
+from stacks.home import PROJECT, write_private
 
 BUILD = PROJECT / "build"
 COLLECTOR_SOURCES = PROJECT / "toolchain" / "collector"
@@ -215,7 +215,7 @@ def _built_collector() -> Program:
                 "The collector could not be built",
             )
         fresh.replace(COLLECTOR)
-        COLLECTOR.with_suffix(".sources").write_text(_sources_hash())
+        write_private(COLLECTOR.with_suffix(".sources"), _sources_hash())
     return _program(COLLECTOR, _version(str(COLLECTOR), "--version"), "built")
 
 
@@ -269,7 +269,7 @@ def _fetched_libchdb() -> Program:
                 )
         if not file.exists():
             raise Failure(f"npm ended well, yet {file.name} is not there. Remove {LIBCHDB_FOLDER}.")
-        stamp.write_text(LIBCHDB_VERSION)
+        write_private(stamp, LIBCHDB_VERSION)
     return _program(file, _LIBCHDB_ENGINE, f"libchdb {LIBCHDB_VERSION}")
 
 

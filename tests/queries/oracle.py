@@ -126,14 +126,16 @@ def failures(found: list[Event]) -> int:
 
 
 def approvals(found: list[Event], all_there_is: list[Event]) -> list[Row]:
-    """What people decided in `found`; a prompt that follows a rejection may be of any time."""
+    """What people decided in `found`; only a prompt of the same day follows up a rejection."""
     prompts = [
         event for event in of(all_there_is, "user_prompt")
         if event.says.get("command_name") not in ("exit", "quit", "clear")
     ]  # fmt: skip
 
     def anew(event: Event) -> bool:
-        return any(e.session == event.session and e.ms > event.ms for e in prompts)
+        return any(
+            e.session == event.session and e.day == event.day and e.ms > event.ms for e in prompts
+        )
 
     asked = (event for event in of(found, "tool_decision") if event.asked_a_person)
     rows = []
