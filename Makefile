@@ -6,7 +6,7 @@ TELEMETRY := .venv/bin/telemetry
 UV_COMPILE = .venv-test/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help up down test lint format bench render local lock collector-sources pin-images clean
+.PHONY: help up down test lint format bench render contracts local lock collector-sources pin-images clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: .venv/run .venv-test/installed ## Measure, into benchmarks/RESULTS.md
 
 render: .venv/run ## Write what is rendered from the settings and kept in git
 	@.venv/bin/python -m scripts.render
+
+contracts: .venv/run .venv-test/installed ## Write contracts/ from a database made for it
+	@.venv-test/bin/python -m tests.contracts
 
 lock: .venv-test/installed ## Newest versions of all dependencies, pinned by hash
 	$(UV_COMPILE) --upgrade requirements/run.in -o requirements/run.txt

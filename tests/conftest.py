@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -19,6 +20,8 @@ from clickhouse_connect.driver.client import Client
 from infra.settings import Settings, load
 from scripts import warehouse
 from stacks.home import PROJECT, Home
+from tests import recorded
+from tests.recorded import Recorded
 
 FIXTURES = PROJECT / "tests" / "fixtures"
 TELEMETRY = PROJECT / ".venv" / "bin" / "telemetry"
@@ -104,6 +107,21 @@ class Stack:
             retries=False,
         )
         return reply.status
+
+    def send(self, found: Sequence[Recorded]) -> None:
+        """Post recorded logs and metrics that are not there yet; wait until all are rows."""
+        due = {
+            "telemetry_events": sum(1 for request in found for _ in recorded.events(request)),
+            "metric_points": sum(1 for request in found for _ in recorded.points(request)),
+        }
+
+        def there() -> dict[str, int]:
+            return {table: self.member(f"SELECT count() FROM {table}")[0][0] for table in due}
+
+        wanted = {table: count + due[table] for table, count in there().items()}
+        for request in found:
+            assert self.post(request.signal, json.dumps(request.body).encode()) == 200
+        until(lambda: there() == wanted)
 
     def admin(self, sql: str, **parameters: str) -> list[Sequence[Any]]:
         """Rows of a query as the administrator."""

@@ -1,0 +1,1956 @@
+-- The database as it stands after a first `telemetry up`: every table and view, what others build
+-- on first. Written by `make contracts` from a real database; a test compares. To change the
+-- schema, add a file to infra/warehouse/ddl/ and write this one anew.
+--
+-- As ClickHouse shows it, but for what differs from one team to the next: retention is the default,
+-- of the price list (infra/warehouse/prices.yaml) the first line stands for all, and the checksums
+-- of both are left out.
+
+CREATE DATABASE telemetry;
+
+CREATE TABLE telemetry.active_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `active_s` Float64,
+    `refreshed_at` DateTime
+)
+ENGINE = MergeTree
+ORDER BY (day, member, session_id)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.activity_hourly_store
+(
+    `day` Date,
+    `hour` DateTime('UTC'),
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `events` Float64,
+    `prompts` Float64,
+    `requests` Float64,
+    `tool_calls` Float64,
+    `failures` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `refreshed_at` DateTime
+)
+ENGINE = MergeTree
+ORDER BY (day, member, hour)
+SETTINGS index_granularity = 8192;
+
+CREATE VIEW telemetry.budget
+(
+    `monthly_usd` Decimal(18, 2)
+)
+COMMENT 'a50975d11ba6938b'
+AS SELECT toDecimal64('0', 2) AS monthly_usd;
+
+CREATE TABLE telemetry.daily_metrics_kept
+(
+    `day` Date,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `members` UInt64,
+    `sessions` UInt64,
+    `prompts` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `version` DateTime
+)
+ENGINE = ReplacingMergeTree(version)
+ORDER BY (day, team, chapter)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.errors_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `error_type` LowCardinality(String),
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `errors` Float64,
+    `last_ts` DateTime64(3, 'UTC'),
+    `refreshed_at` DateTime
+)
+ENGINE = MergeTree
+ORDER BY (day, member, chapter, event)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.metric_points
+(
+    `ts` DateTime64(3, 'UTC') COMMENT 'End of the interval' CODEC(Delta(8), ZSTD(1)),
+    `start_ts` DateTime64(3, 'UTC') COMMENT 'Start of the interval' CODEC(Delta(8), ZSTD(1)),
+    `metric` LowCardinality(String) COMMENT 'Name as sent, such as claude_code.token.usage',
+    `unit` LowCardinality(String),
+    `value` Float64 CODEC(ZSTD(1)),
+    `temporality` Enum8('unspecified' = 0, 'delta' = 1, 'cumulative' = 2, 'gauge' = 3),
+    `is_monotonic` Bool,
+    `record_hash` UInt64 COMMENT 'Identity of the point as it arrived' CODEC(ZSTD(1)),
+    `member` LowCardinality(String) COMMENT 'Opaque id of the member, stamped by the collector',
+    `user_id` LowCardinality(String) COMMENT 'Random id of one Claude Code installation',
+    `session_id` String CODEC(ZSTD(1)),
+    `team` LowCardinality(String),
+    `chapter` LowCardinality(String),
+    `git_branch` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `os_type` LowCardinality(String),
+    `host_arch` LowCardinality(String),
+    `terminal_type` LowCardinality(String),
+    `app_entrypoint` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `effort` LowCardinality(String),
+    `type` LowCardinality(String) COMMENT 'Kind of the value: input, output, added, removed, cli, user, ...',
+    `start_type` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `decision` LowCardinality(String),
+    `decision_source` LowCardinality(String),
+    `language` LowCardinality(String),
+    `skill_name` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `weight` Float64 DEFAULT 1,
+    `synthetic` LowCardinality(String) COMMENT 'Run id of a self-test; people never see these rows',
+    `extra` Map(LowCardinality(String), String) COMMENT 'Everything else that may be kept, as sent' CODEC(ZSTD(1)),
+    `stored_at` DateTime DEFAULT now() CODEC(Delta(4), ZSTD(1)),
+    INDEX idx_session session_id TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(ts)
+ORDER BY (metric, toDate(ts), member, session_id, ts, record_hash)
+TTL toDateTime(ts) + toIntervalDay(90)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.otel_logs_in
+(
+    `Timestamp` DateTime64(9, 'UTC'),
+    `TraceId` String,
+    `SpanId` String,
+    `TraceFlags` UInt8,
+    `SeverityText` String,
+    `SeverityNumber` UInt8,
+    `ServiceName` String,
+    `Body` String,
+    `ResourceSchemaUrl` String,
+    `ResourceAttributes` Map(LowCardinality(String), String),
+    `ScopeSchemaUrl` String,
+    `ScopeName` String,
+    `ScopeVersion` String,
+    `ScopeAttributes` Map(LowCardinality(String), String),
+    `LogAttributes` Map(LowCardinality(String), String),
+    `EventName` String
+)
+ENGINE = `Null`;
+
+CREATE TABLE telemetry.otel_metrics_gauge_in
+(
+    `ResourceAttributes` Map(LowCardinality(String), String),
+    `ResourceSchemaUrl` String,
+    `ScopeName` String,
+    `ScopeVersion` String,
+    `ScopeAttributes` Map(LowCardinality(String), String),
+    `ScopeDroppedAttrCount` UInt32,
+    `ScopeSchemaUrl` String,
+    `ServiceName` String,
+    `MetricName` String,
+    `MetricDescription` String,
+    `MetricUnit` String,
+    `Attributes` Map(LowCardinality(String), String),
+    `StartTimeUnix` DateTime64(9, 'UTC'),
+    `TimeUnix` DateTime64(9, 'UTC'),
+    `Value` Float64,
+    `Flags` UInt32,
+    `Exemplars.FilteredAttributes` Array(Map(LowCardinality(String), String)),
+    `Exemplars.TimeUnix` Array(DateTime64(9, 'UTC')),
+    `Exemplars.Value` Array(Float64),
+    `Exemplars.SpanId` Array(String),
+    `Exemplars.TraceId` Array(String)
+)
+ENGINE = `Null`;
+
+CREATE TABLE telemetry.otel_metrics_sum_in
+(
+    `ResourceAttributes` Map(LowCardinality(String), String),
+    `ResourceSchemaUrl` String,
+    `ScopeName` String,
+    `ScopeVersion` String,
+    `ScopeAttributes` Map(LowCardinality(String), String),
+    `ScopeDroppedAttrCount` UInt32,
+    `ScopeSchemaUrl` String,
+    `ServiceName` String,
+    `MetricName` String,
+    `MetricDescription` String,
+    `MetricUnit` String,
+    `Attributes` Map(LowCardinality(String), String),
+    `StartTimeUnix` DateTime64(9, 'UTC'),
+    `TimeUnix` DateTime64(9, 'UTC'),
+    `Value` Float64,
+    `Flags` UInt32,
+    `Exemplars.FilteredAttributes` Array(Map(LowCardinality(String), String)),
+    `Exemplars.TimeUnix` Array(DateTime64(9, 'UTC')),
+    `Exemplars.Value` Array(Float64),
+    `Exemplars.SpanId` Array(String),
+    `Exemplars.TraceId` Array(String),
+    `AggregationTemporality` Int32,
+    `IsMonotonic` Bool
+)
+ENGINE = `Null`;
+
+CREATE VIEW telemetry.prices
+(
+    `model` String,
+    `since` Date,
+    `input` Nullable(Decimal(18, 6)),
+    `output` Nullable(Decimal(18, 6)),
+    `cache_write_5m` Nullable(Decimal(18, 6)),
+    `cache_write_1h` Nullable(Decimal(18, 6)),
+    `cache_read` Nullable(Decimal(18, 6))
+)
+AS SELECT
+    row.1 AS model,
+    row.2 AS since,
+    row.3 AS input,
+    row.4 AS output,
+    row.5 AS cache_write_5m,
+    row.6 AS cache_write_1h,
+    row.7 AS cache_read
+FROM
+(
+    SELECT arrayJoin([('claude-opus-5-5', toDate('1970-01-01'), toNullable(toDecimal64('4', 6))]) AS row
+);
+
+CREATE VIEW telemetry.retention
+(
+    `events_days` UInt8,
+    `metrics_days` UInt8
+)
+AS SELECT
+    90 AS events_days,
+    90 AS metrics_days;
+
+CREATE TABLE telemetry.schema_migrations
+(
+    `name` String COMMENT 'Schema file',
+    `checksum` String COMMENT 'SHA-256 of the file',
+    `applied_at` DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = ReplacingMergeTree
+ORDER BY name
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.session_labels
+(
+    `member` LowCardinality(String) COMMENT 'Whose session it is',
+    `session_id` String,
+    `chapter` LowCardinality(String) COMMENT 'What `telemetry label` said; empty: as sent',
+    `labelled_at` DateTime64(3, 'UTC') DEFAULT now64(3)
+)
+ENGINE = ReplacingMergeTree(labelled_at)
+ORDER BY (member, session_id)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.sessions_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `started` DateTime64(3, 'UTC'),
+    `ended` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `account` String,
+    `client_version` String,
+    `terminal_type` String,
+    `os_type` String,
+    `models` Array(String),
+    `events` Float64,
+    `prompts` Float64,
+    `commands` Float64,
+    `background_reports` Float64,
+    `subagents` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `refusals` Float64,
+    `compactions` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `failed_edits` Float64,
+    `edits_by_prompt` Array(Float64),
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `refreshed_at` DateTime
+)
+ENGINE = MergeTree
+ORDER BY (day, member, session_id)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.telemetry_events
+(
+    `ts` DateTime64(3, 'UTC') COMMENT 'When it happened, by the client\'s clock' CODEC(Delta(8), ZSTD(1)),
+    `event` LowCardinality(String) COMMENT 'The client\'s own name for it, without the prefix claude_code.' CODEC(ZSTD(1)),
+    `event_type` LowCardinality(String) COMMENT 'user_prompt, tool_call, api_request, api_error, validation_result or other' CODEC(ZSTD(1)),
+    `session_id` String COMMENT 'Session; the same after a resume' CODEC(ZSTD(3)),
+    `prompt_id` String COMMENT 'Joins everything one prompt set off' CODEC(ZSTD(3)),
+    `seq` UInt64 COMMENT 'Order within one client process; 0 where none was sent (record_hash is not 0 then)' CODEC(DoubleDelta, ZSTD(1)),
+    `record_hash` UInt64 COMMENT 'Identity of a record without session or sequence; else 0' CODEC(ZSTD(1)),
+    `member` LowCardinality(String) COMMENT 'Opaque id of the member, stamped by the collector' CODEC(ZSTD(1)),
+    `user_id` LowCardinality(String) COMMENT 'Random id of one Claude Code installation' CODEC(ZSTD(1)),
+    `team` LowCardinality(String) CODEC(ZSTD(1)),
+    `chapter` LowCardinality(String) COMMENT 'As sent; the views apply what `telemetry label` said' CODEC(ZSTD(1)),
+    `git_branch` LowCardinality(String) CODEC(ZSTD(1)),
+    `service_name` LowCardinality(String) COMMENT 'claude-code or claude-code-desktop' CODEC(ZSTD(1)),
+    `client_version` LowCardinality(String) CODEC(ZSTD(1)),
+    `os_type` LowCardinality(String) CODEC(ZSTD(1)),
+    `os_version` LowCardinality(String) CODEC(ZSTD(1)),
+    `host_arch` LowCardinality(String) CODEC(ZSTD(1)),
+    `terminal_type` LowCardinality(String) CODEC(ZSTD(1)),
+    `app_entrypoint` LowCardinality(String) CODEC(ZSTD(1)),
+    `api_provider` LowCardinality(String) COMMENT 'Kind of API endpoint' CODEC(ZSTD(1)),
+    `api_custom_url` LowCardinality(String) COMMENT 'true: the endpoint is a custom one' CODEC(ZSTD(1)),
+    `model` LowCardinality(String) CODEC(ZSTD(1)),
+    `query_source` LowCardinality(String) CODEC(ZSTD(1)),
+    `speed` LowCardinality(String) CODEC(ZSTD(1)),
+    `effort` LowCardinality(String) CODEC(ZSTD(1)),
+    `cost_usd` Nullable(Decimal(18, 9)) COMMENT 'USD by list price; from cost_usd_micros where sent' CODEC(GCD, ZSTD(1)),
+    `input_tokens` Nullable(UInt64) CODEC(ZSTD(1)),
+    `output_tokens` Nullable(UInt64) CODEC(ZSTD(1)),
+    `cache_read_tokens` Nullable(UInt64) CODEC(T64, ZSTD(1)),
+    `cache_creation_tokens` Nullable(UInt64) CODEC(ZSTD(1)),
+    `cache_creation_5m_tokens` Nullable(UInt64) CODEC(ZSTD(1)),
+    `cache_creation_1h_tokens` Nullable(UInt64) CODEC(ZSTD(1)),
+    `duration_ms` Nullable(UInt64) CODEC(T64, ZSTD(1)),
+    `ttft_ms` Nullable(UInt64) COMMENT 'Time to the first token' CODEC(ZSTD(1)),
+    `request_id` String CODEC(ZSTD(1)),
+    `attempt` Nullable(UInt32) CODEC(ZSTD(1)),
+    `status_code` Nullable(UInt32) CODEC(ZSTD(1)),
+    `error` String COMMENT 'Fingerprint of the error text' CODEC(ZSTD(3)),
+    `error_type` LowCardinality(String) COMMENT 'As the client names it; for API errors derived from the status' CODEC(ZSTD(1)),
+    `prompt_length` Nullable(UInt64) COMMENT 'Characters' CODEC(ZSTD(1)),
+    `response_length` Nullable(UInt64) COMMENT 'Characters' CODEC(ZSTD(1)),
+    `command_name` LowCardinality(String) CODEC(ZSTD(1)),
+    `tool_name` LowCardinality(String) CODEC(ZSTD(1)),
+    `tool_use_id` String COMMENT 'Joins a decision to its result' CODEC(ZSTD(1)),
+    `tool_source` LowCardinality(String) COMMENT 'builtin or mcp' CODEC(ZSTD(1)),
+    `tool_input_size_bytes` Nullable(UInt64) CODEC(ZSTD(1)),
+    `tool_result_size_bytes` Nullable(UInt64) CODEC(ZSTD(1)),
+    `success` Nullable(Bool) CODEC(ZSTD(1)),
+    `decision` LowCardinality(String) COMMENT 'accept or reject' CODEC(ZSTD(1)),
+    `decision_source` LowCardinality(String) COMMENT 'config, hook, or user_* where a person decided' CODEC(ZSTD(1)),
+    `permission_mode` LowCardinality(String) CODEC(ZSTD(1)),
+    `skill_name` LowCardinality(String) CODEC(ZSTD(1)),
+    `agent_name` LowCardinality(String) CODEC(ZSTD(1)),
+    `weight` Float64 DEFAULT 1 COMMENT 'How many events this row stands for; multiply every sum by it' CODEC(ZSTD(1)),
+    `synthetic` LowCardinality(String) COMMENT 'Run id of a self-test; people never see these rows' CODEC(ZSTD(1)),
+    `extra` Map(LowCardinality(String), String) COMMENT 'Everything else that may be kept, as sent' CODEC(ZSTD(3)),
+    `stored_at` DateTime DEFAULT now() COMMENT 'When the row was written' CODEC(Delta(4), ZSTD(1)),
+    INDEX idx_session session_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX idx_request request_id TYPE bloom_filter(0.01) GRANULARITY 1
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(ts)
+PRIMARY KEY (toDate(ts), member, session_id)
+ORDER BY (toDate(ts), member, session_id, seq, ts, event, record_hash)
+TTL toDateTime(ts) + toIntervalDay(90)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.tools_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `tool_name` LowCardinality(String),
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64),
+    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64),
+    `refreshed_at` DateTime
+)
+ENGINE = MergeTree
+ORDER BY (day, member, chapter, tool_name)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.touched_days
+(
+    `day` Date,
+    `at` DateTime COMMENT 'When an event of that day last arrived'
+)
+ENGINE = ReplacingMergeTree(at)
+ORDER BY day
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.usage_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `speed` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `retried` Float64,
+    `duration_ms` Nullable(Float64),
+    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64),
+    `refreshed_at` DateTime
+)
+ENGINE = MergeTree
+ORDER BY (day, member, chapter, model)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.validations_store
+(
+    `ts` DateTime64(3, 'UTC'),
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` String,
+    `chapter` String,
+    `tool_name` String,
+    `permission_mode` String,
+    `decision_source` String,
+    `outcome` String,
+    `weight` Float64,
+    `refreshed_at` DateTime
+)
+ENGINE = MergeTree
+ORDER BY (day, member, session_id)
+SETTINGS index_granularity = 8192;
+
+CREATE VIEW telemetry.active_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `active_s` Float64
+)
+AS SELECT
+    day,
+    member,
+    session_id,
+    sum(if(temporality = 'cumulative', largest, total)) AS active_s
+FROM
+(
+    SELECT
+        toDate(p.ts) AS day,
+        p.member AS member,
+        p.session_id AS session_id,
+        p.temporality AS temporality,
+        sum(p.value * p.weight) AS total,
+        max(p.value) AS largest
+    FROM telemetry.metric_points AS p
+    FINAL
+    WHERE (p.metric = 'claude_code.active_time.total') AND (p.synthetic = '')
+    GROUP BY
+        day,
+        member,
+        session_id,
+        temporality,
+        p.type,
+        p.start_ts
+)
+GROUP BY
+    day,
+    member,
+    session_id;
+
+CREATE VIEW telemetry.labels
+(
+    `member` LowCardinality(String),
+    `session_id` String,
+    `chapter` LowCardinality(String)
+)
+AS SELECT
+    member,
+    session_id,
+    chapter
+FROM telemetry.session_labels
+FINAL
+WHERE chapter != '';
+
+CREATE MATERIALIZED VIEW telemetry.metric_points_gauge_mv TO telemetry.metric_points
+(
+    `ts` DateTime64(3, 'UTC'),
+    `start_ts` DateTime64(3, 'UTC'),
+    `metric` String,
+    `unit` String,
+    `value` Float64,
+    `temporality` String,
+    `is_monotonic` Bool,
+    `record_hash` UInt64,
+    `member` String,
+    `user_id` String,
+    `session_id` String,
+    `team` String,
+    `chapter` String,
+    `git_branch` String,
+    `service_name` String,
+    `client_version` String,
+    `weight` Float64,
+    `synthetic` String,
+    `extra` Map(LowCardinality(String), String)
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS WITH
+    Attributes AS a,
+    ResourceAttributes AS r,
+    (k -> if((a[k]) != '', a[k], r[k])) AS context,
+    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'telemetry.record_hash', 'telemetry.synthetic', 'weight'] AS texts
+SELECT
+    toDateTime64(TimeUnix, 3, 'UTC') AS ts,
+    toDateTime64(StartTimeUnix, 3, 'UTC') AS start_ts,
+    MetricName AS metric,
+    MetricUnit AS unit,
+    Value AS value,
+    'gauge' AS temporality,
+    false AS is_monotonic,
+    reinterpretAsUInt64(reverse(unhex(a['telemetry.record_hash']))) AS record_hash,
+    r['member'] AS member,
+    a['user.id'] AS user_id,
+    a['session.id'] AS session_id,
+    context('team') AS team,
+    context('chapter') AS chapter,
+    context('git.branch') AS git_branch,
+    r['service.name'] AS service_name,
+    r['service.version'] AS client_version,
+    if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
+    a['telemetry.synthetic'] AS synthetic,
+    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra
+FROM telemetry.otel_metrics_gauge_in;
+
+CREATE MATERIALIZED VIEW telemetry.metric_points_sum_mv TO telemetry.metric_points
+(
+    `ts` DateTime64(3, 'UTC'),
+    `start_ts` DateTime64(3, 'UTC'),
+    `metric` String,
+    `unit` String,
+    `value` Float64,
+    `temporality` String,
+    `is_monotonic` Bool,
+    `record_hash` UInt64,
+    `member` String,
+    `user_id` String,
+    `session_id` String,
+    `team` String,
+    `chapter` String,
+    `git_branch` String,
+    `service_name` String,
+    `client_version` String,
+    `os_type` String,
+    `host_arch` String,
+    `terminal_type` String,
+    `app_entrypoint` String,
+    `model` String,
+    `query_source` String,
+    `effort` String,
+    `type` String,
+    `start_type` String,
+    `tool_name` String,
+    `decision` String,
+    `decision_source` String,
+    `language` String,
+    `skill_name` String,
+    `agent_name` String,
+    `weight` Float64,
+    `synthetic` String,
+    `extra` Map(LowCardinality(String), String)
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS WITH
+    Attributes AS a,
+    ResourceAttributes AS r,
+    (k -> if((a[k]) != '', a[k], r[k])) AS context,
+    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'query_source', 'effort', 'type', 'start_type', 'tool_name', 'decision', 'source', 'language', 'skill.name', 'agent.name', 'telemetry.record_hash', 'telemetry.synthetic', 'weight'] AS texts
+SELECT
+    toDateTime64(TimeUnix, 3, 'UTC') AS ts,
+    toDateTime64(StartTimeUnix, 3, 'UTC') AS start_ts,
+    MetricName AS metric,
+    MetricUnit AS unit,
+    Value AS value,
+    multiIf(AggregationTemporality = 1, 'delta', AggregationTemporality = 2, 'cumulative', 'unspecified') AS temporality,
+    IsMonotonic AS is_monotonic,
+    reinterpretAsUInt64(reverse(unhex(a['telemetry.record_hash']))) AS record_hash,
+    r['member'] AS member,
+    a['user.id'] AS user_id,
+    a['session.id'] AS session_id,
+    context('team') AS team,
+    context('chapter') AS chapter,
+    context('git.branch') AS git_branch,
+    r['service.name'] AS service_name,
+    r['service.version'] AS client_version,
+    r['os.type'] AS os_type,
+    r['host.arch'] AS host_arch,
+    a['terminal.type'] AS terminal_type,
+    a['app.entrypoint'] AS app_entrypoint,
+    a['model'] AS model,
+    a['query_source'] AS query_source,
+    a['effort'] AS effort,
+    a['type'] AS type,
+    a['start_type'] AS start_type,
+    a['tool_name'] AS tool_name,
+    a['decision'] AS decision,
+    a['source'] AS decision_source,
+    a['language'] AS language,
+    a['skill.name'] AS skill_name,
+    a['agent.name'] AS agent_name,
+    if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
+    a['telemetry.synthetic'] AS synthetic,
+    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'host.arch')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra
+FROM telemetry.otel_metrics_sum_in;
+
+CREATE MATERIALIZED VIEW telemetry.telemetry_events_mv TO telemetry.telemetry_events
+(
+    `ts` DateTime64(3, 'UTC'),
+    `event` String,
+    `event_type` String,
+    `session_id` String,
+    `prompt_id` String,
+    `seq` UInt64,
+    `record_hash` UInt64,
+    `member` String,
+    `user_id` String,
+    `team` String,
+    `chapter` String,
+    `git_branch` String,
+    `service_name` String,
+    `client_version` String,
+    `os_type` String,
+    `os_version` String,
+    `host_arch` String,
+    `terminal_type` String,
+    `app_entrypoint` String,
+    `api_provider` String,
+    `api_custom_url` String,
+    `model` String,
+    `query_source` String,
+    `speed` String,
+    `effort` String,
+    `cost_usd` Nullable(Decimal(18, 9)),
+    `input_tokens` Nullable(UInt64),
+    `output_tokens` Nullable(UInt64),
+    `cache_read_tokens` Nullable(UInt64),
+    `cache_creation_tokens` Nullable(UInt64),
+    `cache_creation_5m_tokens` Nullable(UInt64),
+    `cache_creation_1h_tokens` Nullable(UInt64),
+    `duration_ms` Nullable(UInt64),
+    `ttft_ms` Nullable(UInt64),
+    `request_id` String,
+    `attempt` Nullable(UInt32),
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `error_type` String,
+    `prompt_length` Nullable(UInt64),
+    `response_length` Nullable(UInt64),
+    `command_name` String,
+    `tool_name` String,
+    `tool_use_id` String,
+    `tool_source` String,
+    `tool_input_size_bytes` Nullable(UInt64),
+    `tool_result_size_bytes` Nullable(UInt64),
+    `success` Nullable(Bool),
+    `decision` String,
+    `decision_source` String,
+    `permission_mode` String,
+    `skill_name` String,
+    `agent_name` String,
+    `weight` Float64,
+    `synthetic` String,
+    `extra` Map(LowCardinality(String), String)
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS WITH
+    LogAttributes AS a,
+    ResourceAttributes AS r,
+    (x -> coalesce(toUInt64OrNull(x), accurateCastOrNull(round(toFloat64OrNull(x)), 'UInt64'))) AS number,
+    (k -> if((a[k]) != '', a[k], r[k])) AS context,
+    ['session.id', 'user.id', 'prompt.id', 'event.name', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'request_id', 'query_source', 'speed', 'effort', 'error', 'error_type', 'command_name', 'tool_name', 'tool_use_id', 'use_id', 'tool_source', 'decision', 'decision_type', 'source', 'decision_source', 'permission_mode', 'skill.name', 'agent.name', 'agent_type', 'anthropic.provider', 'anthropic.custom_base_url', 'telemetry.record_hash', 'telemetry.synthetic'] AS texts,
+    ['event.sequence', 'input_tokens', 'output_tokens', 'cache_read_tokens', 'cache_creation_tokens', 'cache_creation_5m_tokens', 'cache_creation_1h_tokens', 'duration_ms', 'ttft_ms', 'attempt', 'status_code', 'response_length', 'prompt_length', 'tool_input_size_bytes', 'tool_result_size_bytes'] AS numbers,
+    ['member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'os.version', 'host.arch'] AS context_texts
+SELECT
+    toDateTime64(Timestamp, 3, 'UTC') AS ts,
+    a['event.name'] AS event,
+    multiIf(event = 'user_prompt', 'user_prompt', event = 'tool_result', 'tool_call', event = 'api_request', 'api_request', event = 'api_error', 'api_error', (event = 'tool_decision') AND startsWith(a['source'], 'user_'), 'validation_result', 'other') AS event_type,
+    a['session.id'] AS session_id,
+    a['prompt.id'] AS prompt_id,
+    coalesce(number(a['event.sequence']), 0) AS seq,
+    reinterpretAsUInt64(reverse(unhex(a['telemetry.record_hash']))) AS record_hash,
+    r['member'] AS member,
+    a['user.id'] AS user_id,
+    context('team') AS team,
+    context('chapter') AS chapter,
+    context('git.branch') AS git_branch,
+    r['service.name'] AS service_name,
+    r['service.version'] AS client_version,
+    r['os.type'] AS os_type,
+    r['os.version'] AS os_version,
+    r['host.arch'] AS host_arch,
+    a['terminal.type'] AS terminal_type,
+    a['app.entrypoint'] AS app_entrypoint,
+    a['anthropic.provider'] AS api_provider,
+    a['anthropic.custom_base_url'] AS api_custom_url,
+    a['model'] AS model,
+    a['query_source'] AS query_source,
+    a['speed'] AS speed,
+    a['effort'] AS effort,
+    coalesce(accurateCastOrNull(toDecimal128OrNull(a['cost_usd_micros'], 9) / 1000000, 'Decimal(18, 9)'), accurateCastOrNull(round(toDecimal128OrNull(a['cost_usd'], 24), 9), 'Decimal(18, 9)')) AS cost_usd,
+    number(a['input_tokens']) AS input_tokens,
+    number(a['output_tokens']) AS output_tokens,
+    number(a['cache_read_tokens']) AS cache_read_tokens,
+    number(a['cache_creation_tokens']) AS cache_creation_tokens,
+    number(a['cache_creation_5m_tokens']) AS cache_creation_5m_tokens,
+    number(a['cache_creation_1h_tokens']) AS cache_creation_1h_tokens,
+    number(a['duration_ms']) AS duration_ms,
+    number(a['ttft_ms']) AS ttft_ms,
+    a['request_id'] AS request_id,
+    accurateCastOrNull(number(a['attempt']), 'UInt32') AS attempt,
+    accurateCastOrNull(number(a['status_code']), 'UInt32') AS status_code,
+    a['error'] AS error,
+    multiIf((a['error_type']) != '', a['error_type'], (event NOT IN ('api_error', 'api_retries_exhausted')), '', status_code = 429, 'rate_limit', status_code = 529, 'overloaded', (status_code IN (401, 403)), 'auth', (status_code >= 400) AND (status_code <= 499), 'invalid_request', status_code >= 500, 'server_error', 'connection') AS error_type,
+    number(a['prompt_length']) AS prompt_length,
+    number(a['response_length']) AS response_length,
+    a['command_name'] AS command_name,
+    a['tool_name'] AS tool_name,
+    if((a['tool_use_id']) != '', a['tool_use_id'], a['use_id']) AS tool_use_id,
+    a['tool_source'] AS tool_source,
+    number(a['tool_input_size_bytes']) AS tool_input_size_bytes,
+    number(a['tool_result_size_bytes']) AS tool_result_size_bytes,
+    multiIf((a['success']) = 'true', true, (a['success']) = 'false', false, NULL) AS success,
+    if((a['decision']) != '', a['decision'], a['decision_type']) AS decision,
+    if((a['source']) != '', a['source'], a['decision_source']) AS decision_source,
+    a['permission_mode'] AS permission_mode,
+    a['skill.name'] AS skill_name,
+    if((a['agent.name']) != '', a['agent.name'], a['agent_type']) AS agent_name,
+    if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
+    a['telemetry.synthetic'] AS synthetic,
+    mapConcat(mapFilter((k, v) -> (NOT has(context_texts, k)), r), mapFilter((k, v) -> ((NOT has(texts, k)) AND (NOT (has(numbers, k) AND (number(v) IS NOT NULL))) AND (NOT ((k IN ('cost_usd', 'cost_usd_micros')) AND (cost_usd IS NOT NULL))) AND (NOT ((k = 'success') AND (v IN ('true', 'false')))) AND (NOT ((k = 'app.version') AND (v = (r['service.version'])))) AND (NOT ((k = 'weight') AND (toFloat64OrZero(v) > 0)))), a)) AS extra
+FROM telemetry.otel_logs_in;
+
+CREATE MATERIALIZED VIEW telemetry.touched_days_metrics_mv TO telemetry.touched_days
+(
+    `day` Date,
+    `at` DateTime
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS SELECT DISTINCT
+    toDate(ts) AS day,
+    now() AS at
+FROM telemetry.metric_points;
+
+CREATE MATERIALIZED VIEW telemetry.touched_days_mv TO telemetry.touched_days
+(
+    `day` Date,
+    `at` DateTime
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS SELECT DISTINCT
+    toDate(ts) AS day,
+    now() AS at
+FROM telemetry.telemetry_events;
+
+CREATE VIEW telemetry.active_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `active_s` Float64
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.active_daily_store
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.active_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.active_daily_store
+    ) AS refreshed
+SELECT *
+FROM telemetry.active_daily_now
+WHERE day IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+);
+
+CREATE MATERIALIZED VIEW telemetry.active_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.active_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `active_s` Float64,
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.active_daily_now;
+
+CREATE VIEW telemetry.activity_hourly_now
+(
+    `day` Date,
+    `hour` DateTime('UTC'),
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `events` Float64,
+    `prompts` Float64,
+    `requests` Float64,
+    `tool_calls` Float64,
+    `failures` Float64,
+    `cost_usd` Nullable(Decimal(38, 9))
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    toStartOfHour(e.ts) AS hour,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
+    sumIf(e.weight, e.event = 'api_request') AS requests,
+    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
+    sumIf(e.weight, (e.event = 'api_error') OR (e.success = false)) AS failures,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE e.synthetic = ''
+GROUP BY
+    day,
+    hour,
+    member,
+    team,
+    chapter;
+
+CREATE VIEW telemetry.errors_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `error_type` LowCardinality(String),
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `errors` Float64,
+    `last_ts` DateTime64(3, 'UTC')
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.event AS event,
+    e.model AS model,
+    e.tool_name AS tool_name,
+    e.error_type AS error_type,
+    e.status_code AS status_code,
+    e.error AS error,
+    sum(e.weight) AS errors,
+    max(e.ts) AS last_ts
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (e.synthetic = '') AND ((e.event IN ('api_error', 'api_retries_exhausted', 'api_refusal', 'internal_error')) OR (e.success = false))
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    event,
+    model,
+    tool_name,
+    error_type,
+    status_code,
+    error;
+
+CREATE VIEW telemetry.labelled_events
+(
+    `ts` DateTime64(3, 'UTC'),
+    `event` LowCardinality(String),
+    `event_type` LowCardinality(String),
+    `session_id` String,
+    `prompt_id` String,
+    `seq` UInt64,
+    `record_hash` UInt64,
+    `member` LowCardinality(String),
+    `user_id` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `service_name` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `os_type` LowCardinality(String),
+    `os_version` LowCardinality(String),
+    `host_arch` LowCardinality(String),
+    `terminal_type` LowCardinality(String),
+    `app_entrypoint` LowCardinality(String),
+    `api_provider` LowCardinality(String),
+    `api_custom_url` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `speed` LowCardinality(String),
+    `effort` LowCardinality(String),
+    `cost_usd` Nullable(Decimal(18, 9)),
+    `input_tokens` Nullable(UInt64),
+    `output_tokens` Nullable(UInt64),
+    `cache_read_tokens` Nullable(UInt64),
+    `cache_creation_tokens` Nullable(UInt64),
+    `cache_creation_5m_tokens` Nullable(UInt64),
+    `cache_creation_1h_tokens` Nullable(UInt64),
+    `duration_ms` Nullable(UInt64),
+    `ttft_ms` Nullable(UInt64),
+    `request_id` String,
+    `attempt` Nullable(UInt32),
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `error_type` LowCardinality(String),
+    `prompt_length` Nullable(UInt64),
+    `response_length` Nullable(UInt64),
+    `command_name` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `tool_use_id` String,
+    `tool_source` LowCardinality(String),
+    `tool_input_size_bytes` Nullable(UInt64),
+    `tool_result_size_bytes` Nullable(UInt64),
+    `success` Nullable(Bool),
+    `decision` LowCardinality(String),
+    `decision_source` LowCardinality(String),
+    `permission_mode` LowCardinality(String),
+    `skill_name` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `weight` Float64,
+    `synthetic` LowCardinality(String),
+    `extra` Map(LowCardinality(String), String),
+    `stored_at` DateTime
+)
+AS SELECT e.* REPLACE (if(l.chapter = '', e.chapter, l.chapter) AS chapter)
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE e.synthetic = '';
+
+CREATE VIEW telemetry.sessions_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `started` DateTime64(3, 'UTC'),
+    `ended` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `account` String,
+    `client_version` String,
+    `terminal_type` String,
+    `os_type` String,
+    `models` Array(String),
+    `events` Float64,
+    `prompts` Float64,
+    `commands` Float64,
+    `background_reports` Float64,
+    `subagents` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `refusals` Float64,
+    `compactions` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `failed_edits` Float64,
+    `edits_by_prompt` Array(Float64),
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.session_id AS session_id,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.git_branch AS git_branch,
+    min(e.ts) AS started,
+    max(e.ts) AS ended,
+    max(e.user_id) AS user_id,
+    max(e.extra['user.account_uuid']) AS account,
+    argMax(e.client_version, e.ts) AS client_version,
+    argMax(e.terminal_type, e.ts) AS terminal_type,
+    argMax(e.os_type, e.ts) AS os_type,
+    groupUniqArrayIf(toString(e.model), e.event = 'api_request') AS models,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
+    sumIf(e.weight, (e.event = 'user_prompt') AND (e.command_name != '')) AS commands,
+    sumIf(e.weight, (e.event = 'subagent_completed') AND ((e.extra['is_async']) = 'true')) AS background_reports,
+    sumIf(e.weight, e.event = 'subagent_completed') AS subagents,
+    sumIf(e.weight, e.event = 'api_request') AS requests,
+    sumIf(e.weight, e.event = 'api_error') AS api_errors,
+    sumIf(e.weight, e.event = 'api_refusal') AS refusals,
+    sumIf(e.weight, e.event = 'compaction') AS compactions,
+    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false)) AS tool_failures,
+    sumIf(e.weight, (e.event = 'tool_result') AND e.success AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS edits,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false) AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS failed_edits,
+    mapValues(sumMapIf(map(e.prompt_id, e.weight), (e.event = 'tool_result') AND e.success AND (e.prompt_id != '') AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')))) AS edits_by_prompt,
+    sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'accept')) AS approved,
+    sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'reject')) AS rejected,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
+    sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
+    sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
+    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE e.synthetic = ''
+GROUP BY
+    day,
+    member,
+    session_id,
+    team,
+    chapter,
+    git_branch;
+
+CREATE VIEW telemetry.tools_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `tool_name` LowCardinality(String),
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64),
+    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64)
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.tool_name AS tool_name,
+    sumIf(e.weight, e.event = 'tool_result') AS calls,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false)) AS failures,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'accept') AND (NOT startsWith(e.decision_source, 'user_'))) AS accepted_by_rule,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'reject') AND (NOT startsWith(e.decision_source, 'user_'))) AS rejected_by_rule,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'accept') AND startsWith(e.decision_source, 'user_')) AS accepted_by_person,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'reject') AND startsWith(e.decision_source, 'user_')) AS rejected_by_person,
+    sumIf(e.tool_result_size_bytes * e.weight, e.event = 'tool_result') AS result_bytes,
+    sumIf(e.duration_ms * e.weight, e.event = 'tool_result') AS duration_ms,
+    quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), (e.event = 'tool_result') AND (e.duration_ms IS NOT NULL)) AS duration_quantiles
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (e.synthetic = '') AND (e.event IN ('tool_result', 'tool_decision'))
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    tool_name;
+
+CREATE VIEW telemetry.usage_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `speed` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `retried` Float64,
+    `duration_ms` Nullable(Float64),
+    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64)
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.git_branch AS git_branch,
+    e.model AS model,
+    e.query_source AS query_source,
+    e.agent_name AS agent_name,
+    e.speed AS speed,
+    e.client_version AS client_version,
+    sum(e.weight) AS requests,
+    sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    sum(e.input_tokens * e.weight) AS input_tokens,
+    sum(e.output_tokens * e.weight) AS output_tokens,
+    sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
+    sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
+    sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
+    sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
+    sumIf(e.weight, e.attempt > 1) AS retried,
+    sum(e.duration_ms * e.weight) AS duration_ms,
+    quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), e.duration_ms IS NOT NULL) AS duration_quantiles
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (e.synthetic = '') AND (e.event = 'api_request')
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    git_branch,
+    model,
+    query_source,
+    agent_name,
+    speed,
+    client_version;
+
+CREATE VIEW telemetry.validations_now
+(
+    `ts` DateTime64(3, 'UTC'),
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` String,
+    `chapter` String,
+    `tool_name` String,
+    `permission_mode` String,
+    `decision_source` String,
+    `outcome` String,
+    `weight` Float64
+)
+AS SELECT
+    tupleElement(d, 'ts') AS ts,
+    day,
+    member,
+    session_id,
+    tupleElement(d, 'team') AS team,
+    tupleElement(d, 'chapter') AS chapter,
+    tupleElement(d, 'tool_name') AS tool_name,
+    tupleElement(d, 'permission_mode') AS permission_mode,
+    tupleElement(d, 'decision_source') AS decision_source,
+    multiIf(tupleElement(d, 'decision') = 'accept', 'approved', last_prompt > ts, 'modified', 'rejected') AS outcome,
+    tupleElement(d, 'weight') AS weight
+FROM
+(
+    SELECT
+        toDate(e.ts) AS day,
+        e.member AS member,
+        e.session_id AS session_id,
+        groupArrayIf(CAST((e.ts, e.team, if(l.chapter = '', e.chapter, l.chapter), e.tool_name, e.permission_mode, e.decision, e.decision_source, e.weight), 'Tuple(ts DateTime64(3, \'UTC\'), team LowCardinality(String), chapter LowCardinality(String), tool_name LowCardinality(String), permission_mode LowCardinality(String), decision LowCardinality(String), decision_source LowCardinality(String), weight Float64)'), e.event_type = 'validation_result') AS decisions,
+        maxIf(e.ts, (e.event = 'user_prompt') AND (e.command_name NOT IN ('exit', 'quit', 'clear'))) AS last_prompt
+    FROM telemetry.telemetry_events AS e
+    FINAL
+    ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
+    WHERE (e.synthetic = '') AND (e.event_type IN ('validation_result', 'user_prompt'))
+    GROUP BY
+        day,
+        member,
+        session_id
+    HAVING notEmpty(decisions)
+)
+ARRAY JOIN decisions AS d;
+
+CREATE VIEW telemetry.activity_hourly
+(
+    `day` Date,
+    `hour` DateTime('UTC'),
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `events` Float64,
+    `prompts` Float64,
+    `requests` Float64,
+    `tool_calls` Float64,
+    `failures` Float64,
+    `cost_usd` Nullable(Decimal(38, 9))
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.activity_hourly_store
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.activity_hourly_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.activity_hourly_store
+    ) AS refreshed
+SELECT *
+FROM telemetry.activity_hourly_now
+WHERE day IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+);
+
+CREATE MATERIALIZED VIEW telemetry.activity_hourly_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.activity_hourly_store
+(
+    `day` Date,
+    `hour` DateTime('UTC'),
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `events` Float64,
+    `prompts` Float64,
+    `requests` Float64,
+    `tool_calls` Float64,
+    `failures` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.activity_hourly_now;
+
+CREATE VIEW telemetry.errors_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `error_type` LowCardinality(String),
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `errors` Float64,
+    `last_ts` DateTime64(3, 'UTC')
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.errors_daily_store
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.errors_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.errors_daily_store
+    ) AS refreshed
+SELECT *
+FROM telemetry.errors_daily_now
+WHERE day IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+);
+
+CREATE MATERIALIZED VIEW telemetry.errors_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.errors_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `error_type` LowCardinality(String),
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `errors` Float64,
+    `last_ts` DateTime64(3, 'UTC'),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.errors_daily_now;
+
+CREATE VIEW telemetry.sessions_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `started` DateTime64(3, 'UTC'),
+    `ended` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `account` String,
+    `client_version` String,
+    `terminal_type` String,
+    `os_type` String,
+    `models` Array(String),
+    `events` Float64,
+    `prompts` Float64,
+    `commands` Float64,
+    `background_reports` Float64,
+    `subagents` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `refusals` Float64,
+    `compactions` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `failed_edits` Float64,
+    `edits_by_prompt` Array(Float64),
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.sessions_daily_store
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.sessions_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.sessions_daily_store
+    ) AS refreshed
+SELECT *
+FROM telemetry.sessions_daily_now
+WHERE day IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+);
+
+CREATE MATERIALIZED VIEW telemetry.sessions_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.sessions_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `started` DateTime64(3, 'UTC'),
+    `ended` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `account` String,
+    `client_version` String,
+    `terminal_type` String,
+    `os_type` String,
+    `models` Array(String),
+    `events` Float64,
+    `prompts` Float64,
+    `commands` Float64,
+    `background_reports` Float64,
+    `subagents` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `refusals` Float64,
+    `compactions` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `failed_edits` Float64,
+    `edits_by_prompt` Array(Float64),
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.sessions_daily_now;
+
+CREATE VIEW telemetry.tools_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `tool_name` LowCardinality(String),
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64),
+    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64)
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.tools_daily_store
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.tools_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.tools_daily_store
+    ) AS refreshed
+SELECT *
+FROM telemetry.tools_daily_now
+WHERE day IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+);
+
+CREATE MATERIALIZED VIEW telemetry.tools_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.tools_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `tool_name` LowCardinality(String),
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64),
+    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.tools_daily_now;
+
+CREATE VIEW telemetry.usage_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `speed` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `retried` Float64,
+    `duration_ms` Nullable(Float64),
+    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64)
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.usage_daily_store
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.usage_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.usage_daily_store
+    ) AS refreshed
+SELECT *
+FROM telemetry.usage_daily_now
+WHERE day IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+);
+
+CREATE MATERIALIZED VIEW telemetry.usage_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.usage_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `speed` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `retried` Float64,
+    `duration_ms` Nullable(Float64),
+    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.usage_daily_now;
+
+CREATE VIEW telemetry.validations
+(
+    `ts` DateTime64(3, 'UTC'),
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` String,
+    `chapter` String,
+    `tool_name` String,
+    `permission_mode` String,
+    `decision_source` String,
+    `outcome` String,
+    `weight` Float64
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.validations_store
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.validations_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM telemetry.validations_store
+    ) AS refreshed
+SELECT *
+FROM telemetry.validations_now
+WHERE day IN (
+    SELECT day
+    FROM telemetry.touched_days
+    FINAL
+    WHERE (at + 120) >= refreshed
+);
+
+CREATE MATERIALIZED VIEW telemetry.validations_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.validations_store
+(
+    `ts` DateTime64(3, 'UTC'),
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` String,
+    `chapter` String,
+    `tool_name` String,
+    `permission_mode` String,
+    `decision_source` String,
+    `outcome` String,
+    `weight` Float64,
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.validations_now;
+
+CREATE VIEW telemetry.daily_metrics_now
+(
+    `day` Date,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `members` UInt64,
+    `sessions` UInt64,
+    `prompts` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS SELECT
+    day,
+    team,
+    chapter,
+    uniqExact(member) AS members,
+    uniqExactIf((s.member, s.session_id), (((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0) AS sessions,
+    sum(s.prompts) AS prompts,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.edits) AS edits,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+WHERE day > (today() - (
+    SELECT events_days
+    FROM telemetry.retention
+))
+GROUP BY
+    day,
+    team,
+    chapter;
+
+CREATE VIEW telemetry.member_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `sessions` UInt64,
+    `prompts` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS SELECT
+    day,
+    member,
+    team,
+    chapter,
+    uniqExactIf(s.session_id, (((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0) AS sessions,
+    sum(s.prompts) AS prompts,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+GROUP BY
+    day,
+    member,
+    team,
+    chapter;
+
+CREATE VIEW telemetry.sessions
+(
+    `member` LowCardinality(String),
+    `session_id` String,
+    `started` DateTime64(3, 'UTC'),
+    `ended` DateTime64(3, 'UTC'),
+    `duration_s` Int64,
+    `active_s` Nullable(Float64),
+    `team` String,
+    `chapter` String,
+    `git_branch` String,
+    `user_id` String,
+    `client_version` String,
+    `terminal_type` String,
+    `models` Array(String),
+    `events` Float64,
+    `prompts_by_people` Float64,
+    `prompts_synthetic` Float64,
+    `commands` Float64,
+    `subagents` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `refusals` Float64,
+    `compactions` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS SELECT
+    s.member AS member,
+    s.session_id AS session_id,
+    min(s.started) AS started,
+    max(s.ended) AS ended,
+    dateDiff('second', started, ended) AS duration_s,
+    any(m.active_s) AS active_s,
+    argMax(s.team, s.ended) AS team,
+    argMax(s.chapter, s.ended) AS chapter,
+    argMax(s.git_branch, s.ended) AS git_branch,
+    max(s.user_id) AS user_id,
+    argMax(s.client_version, s.ended) AS client_version,
+    argMax(s.terminal_type, s.ended) AS terminal_type,
+    arraySort(groupUniqArrayArray(s.models)) AS models,
+    sum(s.events) AS events,
+    sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_by_people,
+    least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_synthetic,
+    sum(s.commands) AS commands,
+    sum(s.subagents) AS subagents,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.refusals) AS refusals,
+    sum(s.compactions) AS compactions,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.edits) AS edits,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+ANY LEFT JOIN
+(
+    SELECT
+        member,
+        session_id,
+        toNullable(sum(active_s)) AS active_s
+    FROM telemetry.active_daily
+    GROUP BY
+        member,
+        session_id
+) AS m ON (s.member = m.member) AND (s.session_id = m.session_id)
+GROUP BY
+    member,
+    session_id
+HAVING (((sum(s.prompts) + sum(s.requests)) + sum(s.api_errors)) + sum(s.tool_calls)) > 0;
+
+CREATE VIEW telemetry.users
+(
+    `member` LowCardinality(String),
+    `user_id` String,
+    `account` String,
+    `first_seen` DateTime64(3, 'UTC'),
+    `last_seen` DateTime64(3, 'UTC'),
+    `sessions` UInt64,
+    `client_versions` Array(String)
+)
+AS SELECT
+    member,
+    user_id,
+    max(account) AS account,
+    min(started) AS first_seen,
+    max(ended) AS last_seen,
+    uniqExact(session_id) AS sessions,
+    arraySort(groupUniqArray(client_version)) AS client_versions
+FROM telemetry.sessions_daily
+GROUP BY
+    member,
+    user_id;
+
+CREATE VIEW telemetry.daily_metrics
+(
+    `day` Date,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `members` UInt64,
+    `sessions` UInt64,
+    `prompts` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS SELECT *
+FROM telemetry.daily_metrics_now
+UNION ALL
+SELECT * EXCEPT version
+FROM telemetry.daily_metrics_kept
+FINAL
+WHERE (day <= (today() - (
+    SELECT events_days
+    FROM telemetry.retention
+))) AND ((day, version) IN (
+    SELECT
+        day,
+        max(version)
+    FROM telemetry.daily_metrics_kept
+    GROUP BY day
+));
+
+CREATE MATERIALIZED VIEW telemetry.daily_metrics_keep
+REFRESH EVERY 1 HOUR APPEND TO telemetry.daily_metrics_kept
+(
+    `day` Date,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `members` UInt64,
+    `sessions` UInt64,
+    `prompts` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `version` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS version
+FROM telemetry.daily_metrics_now;
