@@ -43,7 +43,6 @@ CREATE VIEW telemetry.budget
 (
     `monthly_usd` Decimal(18, 2)
 )
-COMMENT 'a50975d11ba6938b'
 AS SELECT toDecimal64('0', 2) AS monthly_usd;
 
 CREATE TABLE telemetry.daily_metrics_kept
@@ -232,7 +231,7 @@ AS SELECT
     row.7 AS cache_read
 FROM
 (
-    SELECT arrayJoin([('claude-opus-5-5', toDate('1970-01-01'), toNullable(toDecimal64('4', 6))]) AS row
+    SELECT arrayJoin([('claude-opus-5-5', toDate('1970-01-01'), toNullable(toDecimal64('4', 6)), toNullable(toDecimal64('20', 6)), toNullable(toDecimal64('5', 6)), toNullable(toDecimal64('8', 6)), toNullable(toDecimal64('0.2', 6)))]) AS row
 );
 
 CREATE VIEW telemetry.retention

@@ -64,10 +64,10 @@ def database_schema(client: Client) -> str:
 
 def _plain(name: str, text: str) -> str:
     """Without what differs between databases of the same schema."""
-    if name in (names.RETENTION, names.PRICES):
+    if name in (names.RETENTION, names.PRICES, names.BUDGET):
         text = re.sub(r"\nCOMMENT '[0-9a-f]+'", "", text)
     # A price list of one line.
-    return re.sub(r"arrayJoin\(\[(\(.*?\)\)), .*\]\)", r"arrayJoin([\1])", text)
+    return re.sub(r"arrayJoin\(\[(\('.*?)\), \('.*\]\)", r"arrayJoin([\1)])", text)
 
 
 def _mentioned(text: str) -> set[str]:
