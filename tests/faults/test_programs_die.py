@@ -44,8 +44,7 @@ def alive(pid: int) -> bool:
 
 
 def kill(stack: Stack, name: str) -> int:
-    pid = stack.pid(name)
-    assert pid, f"{name} runs"
+    pid: int = until(lambda: stack.pid(name))  # it may just be starting again
     os.kill(pid, signal.SIGKILL)
     return pid
 
