@@ -65,7 +65,7 @@ def _examples() -> dict[str, Iterator[dict[str, Any]]]:
                     sent = recorded.attributes(record["attributes"])
                     content = [sent.get(key, "<REDACTED>") for key in ("prompt", "response")]
                     plain = set(content) == {"<REDACTED>"} and not any(k in sent for k in _CONTENT)
-                    if plain and "traceId" not in record:
+                    if plain and "session.id" in sent and "traceId" not in record:
                         found.setdefault(sent["event.name"], []).append(record)
     return {name: itertools.cycle(records) for name, records in found.items()}
 

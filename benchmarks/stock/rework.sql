@@ -1,20 +1,20 @@
 SELECT
     session_id,
-    min(started) AS started,
+    min(first) AS started,
     max(last_prompt) AS asked_last,
-    sum(edits) AS edits,
+    sum(in_prompt) AS edits,
     sum(failed) AS failed_edits,
-    max(edits) AS most_edits_in_a_prompt,
-    countIf(edits >= 5) AS prompts_with_many_edits,
+    max(in_prompt) AS most_edits_in_a_prompt,
+    countIf(in_prompt >= 5) AS prompts_with_many_edits,
     length(arrayFilter(rejected -> rejected < asked_last, groupArrayArray(rejections))) AS prompted_anew
 FROM
 (
     SELECT
         LogAttributes['session.id'] AS session_id,
-        min(Timestamp) AS started,
+        min(Timestamp) AS first,
         maxIf(Timestamp, Body = 'user_prompt') AS last_prompt,
         countIf(Body = 'tool_result' AND LogAttributes['success'] = 'true'
-            AND LogAttributes['tool_name'] IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')) AS edits,
+            AND LogAttributes['tool_name'] IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')) AS in_prompt,
         countIf(Body = 'tool_result' AND LogAttributes['success'] = 'false'
             AND LogAttributes['tool_name'] IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')) AS failed,
         groupArrayIf(Timestamp, Body = 'tool_decision' AND LogAttributes['source'] = 'user_reject') AS rejections
