@@ -9,14 +9,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import urllib3
 
+from benchmarks.stack import Stack
 from infra.settings import Settings
 from infra.warehouse import names
 from scripts import warehouse
-from scripts.supervise import Supervisor
-from stacks.embedded.processes import Layout
 from stacks.home import Home
 
 _ROUNDS = 200
@@ -35,15 +33,13 @@ def _quantiles(seconds: list[float]) -> Quantiles:
     return Quantiles(statistics.median(seconds) * 1000, cuts[98] * 1000)
 
 
-def memory(home: Home) -> dict[str, float]:
+def memory(stack: Stack) -> dict[str, float]:
     """Resident MiB of each supervised program and its children, after half a minute of rest."""
     time.sleep(30)
-    found = {}
-    for name, state in Supervisor(Layout(home)).states().items():
-        guard = psutil.Process(state.pid)
-        family = (guard, *guard.children(recursive=True))
-        found[name] = sum(each.memory_info().rss for each in family) / 1024**2
-    return found
+    return {
+        name: sum(each.memory_info().rss for each in family) / 1024**2
+        for name, family in stack.families().items()
+    }
 
 
 def _event(session: str) -> bytes:
