@@ -251,8 +251,11 @@ def _schema(settings: Settings, secrets: Secrets) -> Service:
 
 
 def collector_environment(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Makes Go collect garbage before the memory limit stops the collector."""
-    return (("GOMEMLIMIT", f"{settings.limits.collector_memory_mib * 8 // 10}MiB"),)
+    """Go collects garbage by what memory there is, well before `memory_limiter` would refuse."""
+    return (
+        ("GOGC", "400"),
+        ("GOMEMLIMIT", f"{settings.limits.collector_memory_mib // 2}MiB"),
+    )
 
 
 def collector_secrets(secrets: Secrets) -> dict[str, str]:

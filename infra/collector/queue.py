@@ -8,7 +8,6 @@ from infra.collector.placement import Placement
 from infra.settings import Settings
 
 STORAGE = "file_storage/queue"
-_BATCH_BYTES = 1024 * 1024
 _MIB = 1024 * 1024
 
 
@@ -47,8 +46,9 @@ def sending_queue(settings: Settings) -> dict[str, Any]:
         "batch": {
             "flush_timeout": "200ms",
             "sizer": "bytes",
-            "min_size": _BATCH_BYTES,
-            "max_size": 4 * _BATCH_BYTES,
+            # As much as comes in that time: a large insert costs ClickHouse hardly more.
+            "min_size": 4 * _MIB,
+            "max_size": 8 * _MIB,
         },
     }
 

@@ -49,13 +49,27 @@ def _replacement(pattern: rules.Pattern) -> str:
 
 
 def _clean(path: str) -> list[str]:
-    """Statements that cut every pattern out of a map of strings."""
-    target = f"{path}.attributes"
+    """Statements that cut every pattern out of a map of strings.
+
+    Searching each value for each pattern is slow, and almost no record holds what a pattern needs.
+    Both cases are folded, as RE2 folds a letter (the long s) that only the upper case does.
+    """
+    target, text = f"{path}.attributes", f'{path}.cache["text"]'
+
+    def cut(pattern: rules.Pattern) -> str:
+        needed = " and ".join(
+            "(" + " or ".join(f"Index({text}, {_ottl(word)}) >= 0" for word in words) + ")"
+            for words in pattern.needs
+        )
+        return (
+            f'replace_all_patterns({target}, "value", '
+            f"{_ottl(pattern.regex)}, {_ottl(_replacement(pattern))})"
+            + (f" where {needed}" if needed else "")
+        )
+
     return [
-        *(
-            f'replace_all_patterns({target}, "value", {_ottl(p.regex)}, {_ottl(_replacement(p))})'
-            for p in rules.patterns()
-        ),
+        f'set({text}, ToLowerCase(ToUpperCase(Concat(Values({target}), " "))))',
+        *map(cut, rules.patterns()),
         f'truncate_all({target}, {MAX_VALUE_BYTES}, truncation_marker = "[cut]")',
     ]
 

@@ -23,6 +23,8 @@ class Pattern(_Rule):
     what: str
     regex: str
     """RE2. Where `keep` is set, capture group 1 is the text before the secret, which stays."""
+    needs: tuple[tuple[str, ...], ...] = ()
+    """In lower case. Each match holds a word of each; without any, every record is searched."""
     keep: bool = False
     after: str = ""
     """Text consumed behind the secret, put back."""
