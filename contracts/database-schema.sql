@@ -71,6 +71,24 @@ ENGINE = ReplacingMergeTree(version)
 ORDER BY (day, team, chapter)
 SETTINGS index_granularity = 8192;
 
+CREATE TABLE telemetry.durations_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `about_ms` Nullable(UInt32),
+    `events` Float64,
+    `retried` Float64,
+    `duration_ms` Nullable(Float64),
+    `refreshed_at` DateTime
+)
+ENGINE = MergeTree
+ORDER BY (day, event, member)
+SETTINGS index_granularity = 8192;
+
 CREATE TABLE telemetry.errors_daily_store
 (
     `day` Date,
@@ -221,18 +239,8 @@ CREATE VIEW telemetry.prices
     `cache_write_1h` Nullable(Decimal(18, 6)),
     `cache_read` Nullable(Decimal(18, 6))
 )
-AS SELECT
-    row.1 AS model,
-    row.2 AS since,
-    row.3 AS input,
-    row.4 AS output,
-    row.5 AS cache_write_5m,
-    row.6 AS cache_write_1h,
-    row.7 AS cache_read
-FROM
-(
-    SELECT arrayJoin([('claude-opus-5-5', toDate('1970-01-01'), toNullable(toDecimal64('4', 6)), toNullable(toDecimal64('20', 6)), toNullable(toDecimal64('5', 6)), toNullable(toDecimal64('8', 6)), toNullable(toDecimal64('0.2', 6)))]) AS row
-);
+AS SELECT *
+FROM `values`('model String, since Date, input Nullable(Decimal(18, 6)), output Nullable(Decimal(18, 6)), cache_write_5m Nullable(Decimal(18, 6)), cache_write_1h Nullable(Decimal(18, 6)), cache_read Nullable(Decimal(18, 6))', ('claude-opus-5-5', '1970-01-01', '4', '20', '5', '8', '0.2'), ('claude-opus-5', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-8', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-7', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-6', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-5', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-1', '1970-01-01', '15', '75', '18.75', '30', '1.5'), ('claude-opus-4', '1970-01-01', '15', '75', '18.75', '30', '1.5'), ('claude-sonnet-5-5', '1970-01-01', '2', '10', '2.5', '4', '0.1'), ('claude-sonnet-5', '1970-01-01', '2', '10', '2.5', '4', '0.2'), ('claude-sonnet-4-6', '1970-01-01', '3', '15', '3.75', '6', '0.3'), ('claude-sonnet-4-5', '1970-01-01', '3', '15', '3.75', '6', '0.3'), ('claude-sonnet-4', '1970-01-01', '3', '15', '3.75', '6', '0.3'), ('claude-3-7-sonnet', '1970-01-01', '3', '15', '3.75', '6', '0.3'), ('claude-haiku-4-5', '1970-01-01', '1', '5', '1.25', '2', '0.1'), ('claude-3-5-haiku', '1970-01-01', '0.8', '4', '1', '1.6', '0.08'), ('claude-fable-5-1', '1970-01-01', '10', '50', '12.5', '20', '0.25'), ('claude-fable-5', '1970-01-01', '10', '50', '12.5', '20', '1'));
 
 CREATE VIEW telemetry.retention
 (
@@ -391,7 +399,6 @@ CREATE TABLE telemetry.tools_daily_store
     `rejected_by_person` Float64,
     `result_bytes` Nullable(Float64),
     `duration_ms` Nullable(Float64),
-    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64),
     `refreshed_at` DateTime
 )
 ENGINE = MergeTree
@@ -430,7 +437,6 @@ CREATE TABLE telemetry.usage_daily_store
     `cache_creation_1h_tokens` Nullable(Float64),
     `retried` Float64,
     `duration_ms` Nullable(Float64),
-    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64),
     `refreshed_at` DateTime
 )
 ENGINE = MergeTree
@@ -455,6 +461,75 @@ CREATE TABLE telemetry.validations_store
 ENGINE = MergeTree
 ORDER BY (day, member, session_id)
 SETTINGS index_granularity = 8192;
+
+CREATE VIEW telemetry.active_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `active_s` Float64
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.active_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.active_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.active_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT
+    day,
+    member,
+    session_id,
+    sum(if(temporality = 'cumulative', largest, total)) AS active_s
+FROM
+(
+    SELECT
+        toDate(p.ts) AS day,
+        p.member AS member,
+        p.session_id AS session_id,
+        p.temporality AS temporality,
+        sum(p.value * p.weight) AS total,
+        max(p.value) AS largest
+    FROM telemetry.metric_points AS p
+    FINAL
+    WHERE (toDate(p.ts) IN (
+        SELECT day
+        FROM telemetry.touched_days
+        WHERE (at + 120) >= refreshed
+    )) AND (p.metric = 'claude_code.active_time.total') AND (p.synthetic = '')
+    GROUP BY
+        day,
+        member,
+        session_id,
+        temporality,
+        p.type,
+        p.start_ts
+)
+GROUP BY
+    day,
+    member,
+    session_id;
 
 CREATE VIEW telemetry.active_daily_now
 (
@@ -492,6 +567,340 @@ GROUP BY
     day,
     member,
     session_id;
+
+CREATE VIEW telemetry.activity_hourly
+(
+    `day` Date,
+    `hour` DateTime('UTC'),
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `events` Float64,
+    `prompts` Float64,
+    `requests` Float64,
+    `tool_calls` Float64,
+    `failures` Float64,
+    `cost_usd` Nullable(Decimal(38, 9))
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.activity_hourly_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.activity_hourly_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.activity_hourly_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT
+    toDate(e.ts) AS day,
+    toStartOfHour(e.ts) AS hour,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
+    sumIf(e.weight, e.event = 'api_request') AS requests,
+    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
+    sumIf(e.weight, (e.event = 'api_error') OR (e.success = false)) AS failures,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (toDate(e.ts) IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)) AND (e.synthetic = '')
+GROUP BY
+    day,
+    hour,
+    member,
+    team,
+    chapter;
+
+CREATE VIEW telemetry.activity_hourly_now
+(
+    `day` Date,
+    `hour` DateTime('UTC'),
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `events` Float64,
+    `prompts` Float64,
+    `requests` Float64,
+    `tool_calls` Float64,
+    `failures` Float64,
+    `cost_usd` Nullable(Decimal(38, 9))
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    toStartOfHour(e.ts) AS hour,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
+    sumIf(e.weight, e.event = 'api_request') AS requests,
+    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
+    sumIf(e.weight, (e.event = 'api_error') OR (e.success = false)) AS failures,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE e.synthetic = ''
+GROUP BY
+    day,
+    hour,
+    member,
+    team,
+    chapter;
+
+CREATE VIEW telemetry.durations_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `about_ms` Nullable(UInt32),
+    `events` Float64,
+    `retried` Float64,
+    `duration_ms` Nullable(Float64)
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.durations_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.durations_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.durations_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    e.event AS event,
+    e.model AS model,
+    e.tool_name AS tool_name,
+    if(e.duration_ms = 0, 0, toUInt32(exp2(round(log2(e.duration_ms) * 8) / 8))) AS about_ms,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.attempt > 1) AS retried,
+    sum(e.duration_ms * e.weight) AS duration_ms
+FROM telemetry.telemetry_events AS e
+FINAL
+WHERE (toDate(e.ts) IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)) AND (e.synthetic = '') AND (e.event IN ('api_request', 'tool_result'))
+GROUP BY
+    day,
+    member,
+    team,
+    event,
+    model,
+    tool_name,
+    about_ms;
+
+CREATE VIEW telemetry.durations_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `about_ms` Nullable(UInt32),
+    `events` Float64,
+    `retried` Float64,
+    `duration_ms` Nullable(Float64)
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    e.event AS event,
+    e.model AS model,
+    e.tool_name AS tool_name,
+    if(e.duration_ms = 0, 0, toUInt32(exp2(round(log2(e.duration_ms) * 8) / 8))) AS about_ms,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.attempt > 1) AS retried,
+    sum(e.duration_ms * e.weight) AS duration_ms
+FROM telemetry.telemetry_events AS e
+FINAL
+WHERE (e.synthetic = '') AND (e.event IN ('api_request', 'tool_result'))
+GROUP BY
+    day,
+    member,
+    team,
+    event,
+    model,
+    tool_name,
+    about_ms;
+
+CREATE VIEW telemetry.errors_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `error_type` LowCardinality(String),
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `errors` Float64,
+    `last_ts` DateTime64(3, 'UTC')
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.errors_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.errors_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.errors_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.event AS event,
+    e.model AS model,
+    e.tool_name AS tool_name,
+    e.error_type AS error_type,
+    e.status_code AS status_code,
+    e.error AS error,
+    sum(e.weight) AS errors,
+    max(e.ts) AS last_ts
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (toDate(e.ts) IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)) AND (e.synthetic = '') AND ((e.event IN ('api_error', 'api_retries_exhausted', 'api_refusal', 'internal_error')) OR (e.success = false))
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    event,
+    model,
+    tool_name,
+    error_type,
+    status_code,
+    error;
+
+CREATE VIEW telemetry.errors_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `error_type` LowCardinality(String),
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `errors` Float64,
+    `last_ts` DateTime64(3, 'UTC')
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.event AS event,
+    e.model AS model,
+    e.tool_name AS tool_name,
+    e.error_type AS error_type,
+    e.status_code AS status_code,
+    e.error AS error,
+    sum(e.weight) AS errors,
+    max(e.ts) AS last_ts
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (e.synthetic = '') AND ((e.event IN ('api_error', 'api_retries_exhausted', 'api_refusal', 'internal_error')) OR (e.success = false))
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    event,
+    model,
+    tool_name,
+    error_type,
+    status_code,
+    error;
 
 CREATE VIEW telemetry.labels
 (
@@ -637,6 +1046,212 @@ SELECT
     mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'host.arch')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra
 FROM telemetry.otel_metrics_sum_in;
 
+CREATE VIEW telemetry.sessions_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `started` DateTime64(3, 'UTC'),
+    `ended` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `account` String,
+    `client_version` String,
+    `terminal_type` String,
+    `os_type` String,
+    `models` Array(String),
+    `events` Float64,
+    `prompts` Float64,
+    `commands` Float64,
+    `background_reports` Float64,
+    `subagents` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `refusals` Float64,
+    `compactions` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `failed_edits` Float64,
+    `edits_by_prompt` Array(Float64),
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.sessions_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.sessions_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.sessions_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.session_id AS session_id,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.git_branch AS git_branch,
+    min(e.ts) AS started,
+    max(e.ts) AS ended,
+    max(e.user_id) AS user_id,
+    max(e.extra['user.account_uuid']) AS account,
+    argMax(e.client_version, e.ts) AS client_version,
+    argMax(e.terminal_type, e.ts) AS terminal_type,
+    argMax(e.os_type, e.ts) AS os_type,
+    groupUniqArrayIf(e.model, e.event = 'api_request') AS models,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
+    sumIf(e.weight, (e.event = 'user_prompt') AND (e.command_name != '')) AS commands,
+    sumIf(e.weight, (e.event = 'subagent_completed') AND ((e.extra['is_async']) = 'true')) AS background_reports,
+    sumIf(e.weight, e.event = 'subagent_completed') AS subagents,
+    sumIf(e.weight, e.event = 'api_request') AS requests,
+    sumIf(e.weight, e.event = 'api_error') AS api_errors,
+    sumIf(e.weight, e.event = 'api_refusal') AS refusals,
+    sumIf(e.weight, e.event = 'compaction') AS compactions,
+    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false)) AS tool_failures,
+    sumIf(e.weight, (e.event = 'tool_result') AND e.success AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS edits,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false) AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS failed_edits,
+    mapValues(sumMapIf(map(e.prompt_id, e.weight), (e.event = 'tool_result') AND e.success AND (e.prompt_id != '') AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')))) AS edits_by_prompt,
+    sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'accept')) AS approved,
+    sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'reject')) AS rejected,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
+    sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
+    sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
+    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (toDate(e.ts) IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)) AND (e.synthetic = '')
+GROUP BY
+    day,
+    member,
+    session_id,
+    team,
+    chapter,
+    git_branch;
+
+CREATE VIEW telemetry.sessions_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `started` DateTime64(3, 'UTC'),
+    `ended` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `account` String,
+    `client_version` String,
+    `terminal_type` String,
+    `os_type` String,
+    `models` Array(String),
+    `events` Float64,
+    `prompts` Float64,
+    `commands` Float64,
+    `background_reports` Float64,
+    `subagents` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `refusals` Float64,
+    `compactions` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `failed_edits` Float64,
+    `edits_by_prompt` Array(Float64),
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.session_id AS session_id,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.git_branch AS git_branch,
+    min(e.ts) AS started,
+    max(e.ts) AS ended,
+    max(e.user_id) AS user_id,
+    max(e.extra['user.account_uuid']) AS account,
+    argMax(e.client_version, e.ts) AS client_version,
+    argMax(e.terminal_type, e.ts) AS terminal_type,
+    argMax(e.os_type, e.ts) AS os_type,
+    groupUniqArrayIf(e.model, e.event = 'api_request') AS models,
+    sum(e.weight) AS events,
+    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
+    sumIf(e.weight, (e.event = 'user_prompt') AND (e.command_name != '')) AS commands,
+    sumIf(e.weight, (e.event = 'subagent_completed') AND ((e.extra['is_async']) = 'true')) AS background_reports,
+    sumIf(e.weight, e.event = 'subagent_completed') AS subagents,
+    sumIf(e.weight, e.event = 'api_request') AS requests,
+    sumIf(e.weight, e.event = 'api_error') AS api_errors,
+    sumIf(e.weight, e.event = 'api_refusal') AS refusals,
+    sumIf(e.weight, e.event = 'compaction') AS compactions,
+    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false)) AS tool_failures,
+    sumIf(e.weight, (e.event = 'tool_result') AND e.success AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS edits,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false) AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS failed_edits,
+    mapValues(sumMapIf(map(e.prompt_id, e.weight), (e.event = 'tool_result') AND e.success AND (e.prompt_id != '') AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')))) AS edits_by_prompt,
+    sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'accept')) AS approved,
+    sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'reject')) AS rejected,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
+    sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
+    sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
+    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE e.synthetic = ''
+GROUP BY
+    day,
+    member,
+    session_id,
+    team,
+    chapter,
+    git_branch;
+
 CREATE MATERIALIZED VIEW telemetry.telemetry_events_mv TO telemetry.telemetry_events
 (
     `ts` DateTime64(3, 'UTC'),
@@ -764,6 +1379,122 @@ SELECT
     mapConcat(mapFilter((k, v) -> (NOT has(context_texts, k)), r), mapFilter((k, v) -> ((NOT has(texts, k)) AND (NOT (has(numbers, k) AND (number(v) IS NOT NULL))) AND (NOT ((k IN ('cost_usd', 'cost_usd_micros')) AND (cost_usd IS NOT NULL))) AND (NOT ((k = 'success') AND (v IN ('true', 'false')))) AND (NOT ((k = 'app.version') AND (v = (r['service.version'])))) AND (NOT ((k = 'weight') AND (toFloat64OrZero(v) > 0)))), a)) AS extra
 FROM telemetry.otel_logs_in;
 
+CREATE VIEW telemetry.tools_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `tool_name` LowCardinality(String),
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64)
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.tools_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.tools_daily_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.tools_daily_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.tool_name AS tool_name,
+    sumIf(e.weight, e.event = 'tool_result') AS calls,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false)) AS failures,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'accept') AND (NOT startsWith(e.decision_source, 'user_'))) AS accepted_by_rule,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'reject') AND (NOT startsWith(e.decision_source, 'user_'))) AS rejected_by_rule,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'accept') AND startsWith(e.decision_source, 'user_')) AS accepted_by_person,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'reject') AND startsWith(e.decision_source, 'user_')) AS rejected_by_person,
+    sumIf(e.tool_result_size_bytes * e.weight, e.event = 'tool_result') AS result_bytes,
+    sumIf(e.duration_ms * e.weight, e.event = 'tool_result') AS duration_ms
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (toDate(e.ts) IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)) AND (e.synthetic = '') AND (e.event IN ('tool_result', 'tool_decision'))
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    tool_name;
+
+CREATE VIEW telemetry.tools_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `tool_name` LowCardinality(String),
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64)
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.tool_name AS tool_name,
+    sumIf(e.weight, e.event = 'tool_result') AS calls,
+    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false)) AS failures,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'accept') AND (NOT startsWith(e.decision_source, 'user_'))) AS accepted_by_rule,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'reject') AND (NOT startsWith(e.decision_source, 'user_'))) AS rejected_by_rule,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'accept') AND startsWith(e.decision_source, 'user_')) AS accepted_by_person,
+    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'reject') AND startsWith(e.decision_source, 'user_')) AS rejected_by_person,
+    sumIf(e.tool_result_size_bytes * e.weight, e.event = 'tool_result') AS result_bytes,
+    sumIf(e.duration_ms * e.weight, e.event = 'tool_result') AS duration_ms
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (e.synthetic = '') AND (e.event IN ('tool_result', 'tool_decision'))
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    tool_name;
+
 CREATE MATERIALIZED VIEW telemetry.touched_days_metrics_mv TO telemetry.touched_days
 (
     `day` Date,
@@ -786,40 +1517,289 @@ AS SELECT DISTINCT
     now() AS at
 FROM telemetry.telemetry_events;
 
-CREATE VIEW telemetry.active_daily
+CREATE VIEW telemetry.usage_daily
 (
     `day` Date,
     `member` LowCardinality(String),
-    `session_id` String,
-    `active_s` Float64
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `speed` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `retried` Float64,
+    `duration_ms` Nullable(Float64)
 )
 AS WITH
     (
         SELECT max(refreshed_at)
-        FROM telemetry.active_daily_store
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.usage_daily_store
+            LIMIT 1
+        )
     ) AS refreshed
 SELECT * EXCEPT refreshed_at
-FROM telemetry.active_daily_store
+FROM telemetry.usage_daily_store
 WHERE day NOT IN (
     SELECT day
     FROM telemetry.touched_days
-    FINAL
     WHERE (at + 120) >= refreshed
 )
 UNION ALL
 WITH
     (
         SELECT max(refreshed_at)
-        FROM telemetry.active_daily_store
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.usage_daily_store
+            LIMIT 1
+        )
     ) AS refreshed
-SELECT *
-FROM telemetry.active_daily_now
-WHERE day IN (
+SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.git_branch AS git_branch,
+    e.model AS model,
+    e.query_source AS query_source,
+    e.agent_name AS agent_name,
+    e.speed AS speed,
+    e.client_version AS client_version,
+    sum(e.weight) AS requests,
+    sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    sum(e.input_tokens * e.weight) AS input_tokens,
+    sum(e.output_tokens * e.weight) AS output_tokens,
+    sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
+    sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
+    sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
+    sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
+    sumIf(e.weight, e.attempt > 1) AS retried,
+    sum(e.duration_ms * e.weight) AS duration_ms
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (toDate(e.ts) IN (
     SELECT day
     FROM telemetry.touched_days
-    FINAL
     WHERE (at + 120) >= refreshed
-);
+)) AND (e.synthetic = '') AND (e.event = 'api_request')
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    git_branch,
+    model,
+    query_source,
+    agent_name,
+    speed,
+    client_version;
+
+CREATE VIEW telemetry.usage_daily_now
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `speed` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `retried` Float64,
+    `duration_ms` Nullable(Float64)
+)
+AS SELECT
+    toDate(e.ts) AS day,
+    e.member AS member,
+    e.team AS team,
+    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
+    e.git_branch AS git_branch,
+    e.model AS model,
+    e.query_source AS query_source,
+    e.agent_name AS agent_name,
+    e.speed AS speed,
+    e.client_version AS client_version,
+    sum(e.weight) AS requests,
+    sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
+    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    sum(e.input_tokens * e.weight) AS input_tokens,
+    sum(e.output_tokens * e.weight) AS output_tokens,
+    sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
+    sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
+    sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
+    sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
+    sumIf(e.weight, e.attempt > 1) AS retried,
+    sum(e.duration_ms * e.weight) AS duration_ms
+FROM telemetry.telemetry_events AS e
+FINAL
+ANY LEFT JOIN telemetry.session_labels AS l
+FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+WHERE (e.synthetic = '') AND (e.event = 'api_request')
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    git_branch,
+    model,
+    query_source,
+    agent_name,
+    speed,
+    client_version;
+
+CREATE VIEW telemetry.validations
+(
+    `ts` DateTime64(3, 'UTC'),
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` String,
+    `chapter` String,
+    `tool_name` String,
+    `permission_mode` String,
+    `decision_source` String,
+    `outcome` String,
+    `weight` Float64
+)
+AS WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.validations_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT * EXCEPT refreshed_at
+FROM telemetry.validations_store
+WHERE day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)
+UNION ALL
+WITH
+    (
+        SELECT max(refreshed_at)
+        FROM
+        (
+            SELECT refreshed_at
+            FROM telemetry.validations_store
+            LIMIT 1
+        )
+    ) AS refreshed
+SELECT
+    tupleElement(d, 'ts') AS ts,
+    day,
+    member,
+    session_id,
+    tupleElement(d, 'team') AS team,
+    tupleElement(d, 'chapter') AS chapter,
+    tupleElement(d, 'tool_name') AS tool_name,
+    tupleElement(d, 'permission_mode') AS permission_mode,
+    tupleElement(d, 'decision_source') AS decision_source,
+    multiIf(tupleElement(d, 'decision') = 'accept', 'approved', last_prompt > ts, 'modified', 'rejected') AS outcome,
+    tupleElement(d, 'weight') AS weight
+FROM
+(
+    SELECT
+        toDate(e.ts) AS day,
+        e.member AS member,
+        e.session_id AS session_id,
+        groupArrayIf(CAST((e.ts, e.team, if(l.chapter = '', e.chapter, l.chapter), e.tool_name, e.permission_mode, e.decision, e.decision_source, e.weight), 'Tuple(ts DateTime64(3, \'UTC\'), team LowCardinality(String), chapter LowCardinality(String), tool_name LowCardinality(String), permission_mode LowCardinality(String), decision LowCardinality(String), decision_source LowCardinality(String), weight Float64)'), e.event_type = 'validation_result') AS decisions,
+        maxIf(e.ts, (e.event = 'user_prompt') AND (e.command_name NOT IN ('exit', 'quit', 'clear'))) AS last_prompt
+    FROM telemetry.telemetry_events AS e
+    FINAL
+    ANY LEFT JOIN telemetry.session_labels AS l
+    FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+    WHERE (toDate(e.ts) IN (
+        SELECT day
+        FROM telemetry.touched_days
+        WHERE (at + 120) >= refreshed
+    )) AND (e.synthetic = '') AND (e.event_type IN ('validation_result', 'user_prompt'))
+    GROUP BY
+        day,
+        member,
+        session_id
+    HAVING notEmpty(decisions)
+)
+ARRAY JOIN decisions AS d;
+
+CREATE VIEW telemetry.validations_now
+(
+    `ts` DateTime64(3, 'UTC'),
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` String,
+    `chapter` String,
+    `tool_name` String,
+    `permission_mode` String,
+    `decision_source` String,
+    `outcome` String,
+    `weight` Float64
+)
+AS SELECT
+    tupleElement(d, 'ts') AS ts,
+    day,
+    member,
+    session_id,
+    tupleElement(d, 'team') AS team,
+    tupleElement(d, 'chapter') AS chapter,
+    tupleElement(d, 'tool_name') AS tool_name,
+    tupleElement(d, 'permission_mode') AS permission_mode,
+    tupleElement(d, 'decision_source') AS decision_source,
+    multiIf(tupleElement(d, 'decision') = 'accept', 'approved', last_prompt > ts, 'modified', 'rejected') AS outcome,
+    tupleElement(d, 'weight') AS weight
+FROM
+(
+    SELECT
+        toDate(e.ts) AS day,
+        e.member AS member,
+        e.session_id AS session_id,
+        groupArrayIf(CAST((e.ts, e.team, if(l.chapter = '', e.chapter, l.chapter), e.tool_name, e.permission_mode, e.decision, e.decision_source, e.weight), 'Tuple(ts DateTime64(3, \'UTC\'), team LowCardinality(String), chapter LowCardinality(String), tool_name LowCardinality(String), permission_mode LowCardinality(String), decision LowCardinality(String), decision_source LowCardinality(String), weight Float64)'), e.event_type = 'validation_result') AS decisions,
+        maxIf(e.ts, (e.event = 'user_prompt') AND (e.command_name NOT IN ('exit', 'quit', 'clear'))) AS last_prompt
+    FROM telemetry.telemetry_events AS e
+    FINAL
+    ANY LEFT JOIN telemetry.session_labels AS l
+    FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
+    WHERE (e.synthetic = '') AND (e.event_type IN ('validation_result', 'user_prompt'))
+    GROUP BY
+        day,
+        member,
+        session_id
+    HAVING notEmpty(decisions)
+)
+ARRAY JOIN decisions AS d;
 
 CREATE MATERIALIZED VIEW telemetry.active_daily_refresh
 REFRESH EVERY 10 MINUTE TO telemetry.active_daily_store
@@ -836,7 +1816,8 @@ AS SELECT
     now() AS refreshed_at
 FROM telemetry.active_daily_now;
 
-CREATE VIEW telemetry.activity_hourly_now
+CREATE MATERIALIZED VIEW telemetry.activity_hourly_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.activity_hourly_store
 (
     `day` Date,
     `hour` DateTime('UTC'),
@@ -848,32 +1829,172 @@ CREATE VIEW telemetry.activity_hourly_now
     `requests` Float64,
     `tool_calls` Float64,
     `failures` Float64,
-    `cost_usd` Nullable(Decimal(38, 9))
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `refreshed_at` DateTime
 )
+DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT
-    toDate(e.ts) AS day,
-    toStartOfHour(e.ts) AS hour,
-    e.member AS member,
-    e.team AS team,
-    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
-    sum(e.weight) AS events,
-    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
-    sumIf(e.weight, e.event = 'api_request') AS requests,
-    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
-    sumIf(e.weight, (e.event = 'api_error') OR (e.success = false)) AS failures,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
-FROM telemetry.telemetry_events AS e
+    *,
+    now() AS refreshed_at
+FROM telemetry.activity_hourly_now;
+
+CREATE VIEW telemetry.daily_metrics
+(
+    `day` Date,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `members` UInt64,
+    `sessions` UInt64,
+    `prompts` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS WITH
+    (
+        SELECT max(version)
+        FROM telemetry.daily_metrics_kept
+    ) AS refreshed,
+    today() - (
+        SELECT events_days
+        FROM telemetry.retention
+    ) AS oldest
+SELECT * EXCEPT version
+FROM telemetry.daily_metrics_kept
 FINAL
-ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
-WHERE e.synthetic = ''
+WHERE if(day > oldest, (version = refreshed) AND (day NOT IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+)), (day > toDate(0)) AND ((day, version) IN (
+    SELECT
+        day,
+        max(version)
+    FROM telemetry.daily_metrics_kept
+    GROUP BY day
+)))
+UNION ALL
+WITH
+    (
+        SELECT max(version)
+        FROM telemetry.daily_metrics_kept
+    ) AS refreshed,
+    today() - (
+        SELECT events_days
+        FROM telemetry.retention
+    ) AS oldest
+SELECT
+    day,
+    team,
+    chapter,
+    uniqExact(member) AS members,
+    uniqExactIf((s.member, s.session_id), (((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0) AS sessions,
+    sum(s.prompts) AS prompts,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.edits) AS edits,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily_now AS s
+WHERE (day > oldest) AND (day IN (
+    SELECT day
+    FROM telemetry.touched_days
+    WHERE (at + 120) >= refreshed
+))
 GROUP BY
     day,
-    hour,
-    member,
     team,
     chapter;
 
-CREATE VIEW telemetry.errors_daily_now
+CREATE VIEW telemetry.daily_metrics_now
+(
+    `day` Date,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `members` UInt64,
+    `sessions` UInt64,
+    `prompts` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS SELECT
+    day,
+    team,
+    chapter,
+    uniqExact(member) AS members,
+    uniqExactIf((s.member, s.session_id), (((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0) AS sessions,
+    sum(s.prompts) AS prompts,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.edits) AS edits,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+WHERE day > (today() - (
+    SELECT events_days
+    FROM telemetry.retention
+))
+GROUP BY
+    day,
+    team,
+    chapter;
+
+CREATE MATERIALIZED VIEW telemetry.durations_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.durations_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `event` LowCardinality(String),
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `about_ms` Nullable(UInt32),
+    `events` Float64,
+    `retried` Float64,
+    `duration_ms` Nullable(Float64),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.durations_daily_now;
+
+CREATE MATERIALIZED VIEW telemetry.errors_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.errors_daily_store
 (
     `day` Date,
     `member` LowCardinality(String),
@@ -886,36 +2007,14 @@ CREATE VIEW telemetry.errors_daily_now
     `status_code` Nullable(UInt32),
     `error` String,
     `errors` Float64,
-    `last_ts` DateTime64(3, 'UTC')
+    `last_ts` DateTime64(3, 'UTC'),
+    `refreshed_at` DateTime
 )
+DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT
-    toDate(e.ts) AS day,
-    e.member AS member,
-    e.team AS team,
-    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
-    e.event AS event,
-    e.model AS model,
-    e.tool_name AS tool_name,
-    e.error_type AS error_type,
-    e.status_code AS status_code,
-    e.error AS error,
-    sum(e.weight) AS errors,
-    max(e.ts) AS last_ts
-FROM telemetry.telemetry_events AS e
-FINAL
-ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
-WHERE (e.synthetic = '') AND ((e.event IN ('api_error', 'api_retries_exhausted', 'api_refusal', 'internal_error')) OR (e.success = false))
-GROUP BY
-    day,
-    member,
-    team,
-    chapter,
-    event,
-    model,
-    tool_name,
-    error_type,
-    status_code,
-    error;
+    *,
+    now() AS refreshed_at
+FROM telemetry.errors_daily_now;
 
 CREATE VIEW telemetry.labelled_events
 (
@@ -982,757 +2081,6 @@ FROM telemetry.telemetry_events AS e
 FINAL
 ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
 WHERE e.synthetic = '';
-
-CREATE VIEW telemetry.sessions_daily_now
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `session_id` String,
-    `team` LowCardinality(String),
-    `chapter` String,
-    `git_branch` LowCardinality(String),
-    `started` DateTime64(3, 'UTC'),
-    `ended` DateTime64(3, 'UTC'),
-    `user_id` String,
-    `account` String,
-    `client_version` String,
-    `terminal_type` String,
-    `os_type` String,
-    `models` Array(String),
-    `events` Float64,
-    `prompts` Float64,
-    `commands` Float64,
-    `background_reports` Float64,
-    `subagents` Float64,
-    `requests` Float64,
-    `api_errors` Float64,
-    `refusals` Float64,
-    `compactions` Float64,
-    `tool_calls` Float64,
-    `tool_failures` Float64,
-    `edits` Float64,
-    `failed_edits` Float64,
-    `edits_by_prompt` Array(Float64),
-    `approved` Float64,
-    `rejected` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `input_tokens` Nullable(Float64),
-    `output_tokens` Nullable(Float64),
-    `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64)
-)
-AS SELECT
-    toDate(e.ts) AS day,
-    e.member AS member,
-    e.session_id AS session_id,
-    e.team AS team,
-    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
-    e.git_branch AS git_branch,
-    min(e.ts) AS started,
-    max(e.ts) AS ended,
-    max(e.user_id) AS user_id,
-    max(e.extra['user.account_uuid']) AS account,
-    argMax(e.client_version, e.ts) AS client_version,
-    argMax(e.terminal_type, e.ts) AS terminal_type,
-    argMax(e.os_type, e.ts) AS os_type,
-    groupUniqArrayIf(toString(e.model), e.event = 'api_request') AS models,
-    sum(e.weight) AS events,
-    sumIf(e.weight, e.event = 'user_prompt') AS prompts,
-    sumIf(e.weight, (e.event = 'user_prompt') AND (e.command_name != '')) AS commands,
-    sumIf(e.weight, (e.event = 'subagent_completed') AND ((e.extra['is_async']) = 'true')) AS background_reports,
-    sumIf(e.weight, e.event = 'subagent_completed') AS subagents,
-    sumIf(e.weight, e.event = 'api_request') AS requests,
-    sumIf(e.weight, e.event = 'api_error') AS api_errors,
-    sumIf(e.weight, e.event = 'api_refusal') AS refusals,
-    sumIf(e.weight, e.event = 'compaction') AS compactions,
-    sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
-    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false)) AS tool_failures,
-    sumIf(e.weight, (e.event = 'tool_result') AND e.success AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS edits,
-    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false) AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS failed_edits,
-    mapValues(sumMapIf(map(e.prompt_id, e.weight), (e.event = 'tool_result') AND e.success AND (e.prompt_id != '') AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')))) AS edits_by_prompt,
-    sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'accept')) AS approved,
-    sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'reject')) AS rejected,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
-    sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
-    sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
-    sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
-    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens
-FROM telemetry.telemetry_events AS e
-FINAL
-ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
-WHERE e.synthetic = ''
-GROUP BY
-    day,
-    member,
-    session_id,
-    team,
-    chapter,
-    git_branch;
-
-CREATE VIEW telemetry.tools_daily_now
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `tool_name` LowCardinality(String),
-    `calls` Float64,
-    `failures` Float64,
-    `accepted_by_rule` Float64,
-    `rejected_by_rule` Float64,
-    `accepted_by_person` Float64,
-    `rejected_by_person` Float64,
-    `result_bytes` Nullable(Float64),
-    `duration_ms` Nullable(Float64),
-    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64)
-)
-AS SELECT
-    toDate(e.ts) AS day,
-    e.member AS member,
-    e.team AS team,
-    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
-    e.tool_name AS tool_name,
-    sumIf(e.weight, e.event = 'tool_result') AS calls,
-    sumIf(e.weight, (e.event = 'tool_result') AND (e.success = false)) AS failures,
-    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'accept') AND (NOT startsWith(e.decision_source, 'user_'))) AS accepted_by_rule,
-    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'reject') AND (NOT startsWith(e.decision_source, 'user_'))) AS rejected_by_rule,
-    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'accept') AND startsWith(e.decision_source, 'user_')) AS accepted_by_person,
-    sumIf(e.weight, (e.event = 'tool_decision') AND (e.decision = 'reject') AND startsWith(e.decision_source, 'user_')) AS rejected_by_person,
-    sumIf(e.tool_result_size_bytes * e.weight, e.event = 'tool_result') AS result_bytes,
-    sumIf(e.duration_ms * e.weight, e.event = 'tool_result') AS duration_ms,
-    quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), (e.event = 'tool_result') AND (e.duration_ms IS NOT NULL)) AS duration_quantiles
-FROM telemetry.telemetry_events AS e
-FINAL
-ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
-WHERE (e.synthetic = '') AND (e.event IN ('tool_result', 'tool_decision'))
-GROUP BY
-    day,
-    member,
-    team,
-    chapter,
-    tool_name;
-
-CREATE VIEW telemetry.usage_daily_now
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `git_branch` LowCardinality(String),
-    `model` LowCardinality(String),
-    `query_source` LowCardinality(String),
-    `agent_name` LowCardinality(String),
-    `speed` LowCardinality(String),
-    `client_version` LowCardinality(String),
-    `requests` Float64,
-    `requests_without_cost` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `input_tokens` Nullable(Float64),
-    `output_tokens` Nullable(Float64),
-    `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64),
-    `cache_creation_5m_tokens` Nullable(Float64),
-    `cache_creation_1h_tokens` Nullable(Float64),
-    `retried` Float64,
-    `duration_ms` Nullable(Float64),
-    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64)
-)
-AS SELECT
-    toDate(e.ts) AS day,
-    e.member AS member,
-    e.team AS team,
-    if(l.chapter = '', e.chapter, l.chapter) AS chapter,
-    e.git_branch AS git_branch,
-    e.model AS model,
-    e.query_source AS query_source,
-    e.agent_name AS agent_name,
-    e.speed AS speed,
-    e.client_version AS client_version,
-    sum(e.weight) AS requests,
-    sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
-    sum(e.input_tokens * e.weight) AS input_tokens,
-    sum(e.output_tokens * e.weight) AS output_tokens,
-    sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
-    sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
-    sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
-    sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
-    sumIf(e.weight, e.attempt > 1) AS retried,
-    sum(e.duration_ms * e.weight) AS duration_ms,
-    quantilesTDigestWeightedStateIf(0.5, 0.95)(assumeNotNull(e.duration_ms), toUInt64(round(e.weight)), e.duration_ms IS NOT NULL) AS duration_quantiles
-FROM telemetry.telemetry_events AS e
-FINAL
-ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
-WHERE (e.synthetic = '') AND (e.event = 'api_request')
-GROUP BY
-    day,
-    member,
-    team,
-    chapter,
-    git_branch,
-    model,
-    query_source,
-    agent_name,
-    speed,
-    client_version;
-
-CREATE VIEW telemetry.validations_now
-(
-    `ts` DateTime64(3, 'UTC'),
-    `day` Date,
-    `member` LowCardinality(String),
-    `session_id` String,
-    `team` String,
-    `chapter` String,
-    `tool_name` String,
-    `permission_mode` String,
-    `decision_source` String,
-    `outcome` String,
-    `weight` Float64
-)
-AS SELECT
-    tupleElement(d, 'ts') AS ts,
-    day,
-    member,
-    session_id,
-    tupleElement(d, 'team') AS team,
-    tupleElement(d, 'chapter') AS chapter,
-    tupleElement(d, 'tool_name') AS tool_name,
-    tupleElement(d, 'permission_mode') AS permission_mode,
-    tupleElement(d, 'decision_source') AS decision_source,
-    multiIf(tupleElement(d, 'decision') = 'accept', 'approved', last_prompt > ts, 'modified', 'rejected') AS outcome,
-    tupleElement(d, 'weight') AS weight
-FROM
-(
-    SELECT
-        toDate(e.ts) AS day,
-        e.member AS member,
-        e.session_id AS session_id,
-        groupArrayIf(CAST((e.ts, e.team, if(l.chapter = '', e.chapter, l.chapter), e.tool_name, e.permission_mode, e.decision, e.decision_source, e.weight), 'Tuple(ts DateTime64(3, \'UTC\'), team LowCardinality(String), chapter LowCardinality(String), tool_name LowCardinality(String), permission_mode LowCardinality(String), decision LowCardinality(String), decision_source LowCardinality(String), weight Float64)'), e.event_type = 'validation_result') AS decisions,
-        maxIf(e.ts, (e.event = 'user_prompt') AND (e.command_name NOT IN ('exit', 'quit', 'clear'))) AS last_prompt
-    FROM telemetry.telemetry_events AS e
-    FINAL
-    ANY LEFT JOIN telemetry.labels AS l ON (e.member = l.member) AND (e.session_id = l.session_id)
-    WHERE (e.synthetic = '') AND (e.event_type IN ('validation_result', 'user_prompt'))
-    GROUP BY
-        day,
-        member,
-        session_id
-    HAVING notEmpty(decisions)
-)
-ARRAY JOIN decisions AS d;
-
-CREATE VIEW telemetry.activity_hourly
-(
-    `day` Date,
-    `hour` DateTime('UTC'),
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `events` Float64,
-    `prompts` Float64,
-    `requests` Float64,
-    `tool_calls` Float64,
-    `failures` Float64,
-    `cost_usd` Nullable(Decimal(38, 9))
-)
-AS WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.activity_hourly_store
-    ) AS refreshed
-SELECT * EXCEPT refreshed_at
-FROM telemetry.activity_hourly_store
-WHERE day NOT IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-)
-UNION ALL
-WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.activity_hourly_store
-    ) AS refreshed
-SELECT *
-FROM telemetry.activity_hourly_now
-WHERE day IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-);
-
-CREATE MATERIALIZED VIEW telemetry.activity_hourly_refresh
-REFRESH EVERY 10 MINUTE TO telemetry.activity_hourly_store
-(
-    `day` Date,
-    `hour` DateTime('UTC'),
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `events` Float64,
-    `prompts` Float64,
-    `requests` Float64,
-    `tool_calls` Float64,
-    `failures` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `refreshed_at` DateTime
-)
-DEFINER = telemetry_admin SQL SECURITY DEFINER
-AS SELECT
-    *,
-    now() AS refreshed_at
-FROM telemetry.activity_hourly_now;
-
-CREATE VIEW telemetry.errors_daily
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `event` LowCardinality(String),
-    `model` LowCardinality(String),
-    `tool_name` LowCardinality(String),
-    `error_type` LowCardinality(String),
-    `status_code` Nullable(UInt32),
-    `error` String,
-    `errors` Float64,
-    `last_ts` DateTime64(3, 'UTC')
-)
-AS WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.errors_daily_store
-    ) AS refreshed
-SELECT * EXCEPT refreshed_at
-FROM telemetry.errors_daily_store
-WHERE day NOT IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-)
-UNION ALL
-WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.errors_daily_store
-    ) AS refreshed
-SELECT *
-FROM telemetry.errors_daily_now
-WHERE day IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-);
-
-CREATE MATERIALIZED VIEW telemetry.errors_daily_refresh
-REFRESH EVERY 10 MINUTE TO telemetry.errors_daily_store
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `event` LowCardinality(String),
-    `model` LowCardinality(String),
-    `tool_name` LowCardinality(String),
-    `error_type` LowCardinality(String),
-    `status_code` Nullable(UInt32),
-    `error` String,
-    `errors` Float64,
-    `last_ts` DateTime64(3, 'UTC'),
-    `refreshed_at` DateTime
-)
-DEFINER = telemetry_admin SQL SECURITY DEFINER
-AS SELECT
-    *,
-    now() AS refreshed_at
-FROM telemetry.errors_daily_now;
-
-CREATE VIEW telemetry.sessions_daily
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `session_id` String,
-    `team` LowCardinality(String),
-    `chapter` String,
-    `git_branch` LowCardinality(String),
-    `started` DateTime64(3, 'UTC'),
-    `ended` DateTime64(3, 'UTC'),
-    `user_id` String,
-    `account` String,
-    `client_version` String,
-    `terminal_type` String,
-    `os_type` String,
-    `models` Array(String),
-    `events` Float64,
-    `prompts` Float64,
-    `commands` Float64,
-    `background_reports` Float64,
-    `subagents` Float64,
-    `requests` Float64,
-    `api_errors` Float64,
-    `refusals` Float64,
-    `compactions` Float64,
-    `tool_calls` Float64,
-    `tool_failures` Float64,
-    `edits` Float64,
-    `failed_edits` Float64,
-    `edits_by_prompt` Array(Float64),
-    `approved` Float64,
-    `rejected` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `input_tokens` Nullable(Float64),
-    `output_tokens` Nullable(Float64),
-    `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64)
-)
-AS WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.sessions_daily_store
-    ) AS refreshed
-SELECT * EXCEPT refreshed_at
-FROM telemetry.sessions_daily_store
-WHERE day NOT IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-)
-UNION ALL
-WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.sessions_daily_store
-    ) AS refreshed
-SELECT *
-FROM telemetry.sessions_daily_now
-WHERE day IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-);
-
-CREATE MATERIALIZED VIEW telemetry.sessions_daily_refresh
-REFRESH EVERY 10 MINUTE TO telemetry.sessions_daily_store
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `session_id` String,
-    `team` LowCardinality(String),
-    `chapter` String,
-    `git_branch` LowCardinality(String),
-    `started` DateTime64(3, 'UTC'),
-    `ended` DateTime64(3, 'UTC'),
-    `user_id` String,
-    `account` String,
-    `client_version` String,
-    `terminal_type` String,
-    `os_type` String,
-    `models` Array(String),
-    `events` Float64,
-    `prompts` Float64,
-    `commands` Float64,
-    `background_reports` Float64,
-    `subagents` Float64,
-    `requests` Float64,
-    `api_errors` Float64,
-    `refusals` Float64,
-    `compactions` Float64,
-    `tool_calls` Float64,
-    `tool_failures` Float64,
-    `edits` Float64,
-    `failed_edits` Float64,
-    `edits_by_prompt` Array(Float64),
-    `approved` Float64,
-    `rejected` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `input_tokens` Nullable(Float64),
-    `output_tokens` Nullable(Float64),
-    `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64),
-    `refreshed_at` DateTime
-)
-DEFINER = telemetry_admin SQL SECURITY DEFINER
-AS SELECT
-    *,
-    now() AS refreshed_at
-FROM telemetry.sessions_daily_now;
-
-CREATE VIEW telemetry.tools_daily
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `tool_name` LowCardinality(String),
-    `calls` Float64,
-    `failures` Float64,
-    `accepted_by_rule` Float64,
-    `rejected_by_rule` Float64,
-    `accepted_by_person` Float64,
-    `rejected_by_person` Float64,
-    `result_bytes` Nullable(Float64),
-    `duration_ms` Nullable(Float64),
-    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64)
-)
-AS WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.tools_daily_store
-    ) AS refreshed
-SELECT * EXCEPT refreshed_at
-FROM telemetry.tools_daily_store
-WHERE day NOT IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-)
-UNION ALL
-WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.tools_daily_store
-    ) AS refreshed
-SELECT *
-FROM telemetry.tools_daily_now
-WHERE day IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-);
-
-CREATE MATERIALIZED VIEW telemetry.tools_daily_refresh
-REFRESH EVERY 10 MINUTE TO telemetry.tools_daily_store
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `tool_name` LowCardinality(String),
-    `calls` Float64,
-    `failures` Float64,
-    `accepted_by_rule` Float64,
-    `rejected_by_rule` Float64,
-    `accepted_by_person` Float64,
-    `rejected_by_person` Float64,
-    `result_bytes` Nullable(Float64),
-    `duration_ms` Nullable(Float64),
-    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64),
-    `refreshed_at` DateTime
-)
-DEFINER = telemetry_admin SQL SECURITY DEFINER
-AS SELECT
-    *,
-    now() AS refreshed_at
-FROM telemetry.tools_daily_now;
-
-CREATE VIEW telemetry.usage_daily
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `git_branch` LowCardinality(String),
-    `model` LowCardinality(String),
-    `query_source` LowCardinality(String),
-    `agent_name` LowCardinality(String),
-    `speed` LowCardinality(String),
-    `client_version` LowCardinality(String),
-    `requests` Float64,
-    `requests_without_cost` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `input_tokens` Nullable(Float64),
-    `output_tokens` Nullable(Float64),
-    `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64),
-    `cache_creation_5m_tokens` Nullable(Float64),
-    `cache_creation_1h_tokens` Nullable(Float64),
-    `retried` Float64,
-    `duration_ms` Nullable(Float64),
-    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64)
-)
-AS WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.usage_daily_store
-    ) AS refreshed
-SELECT * EXCEPT refreshed_at
-FROM telemetry.usage_daily_store
-WHERE day NOT IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-)
-UNION ALL
-WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.usage_daily_store
-    ) AS refreshed
-SELECT *
-FROM telemetry.usage_daily_now
-WHERE day IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-);
-
-CREATE MATERIALIZED VIEW telemetry.usage_daily_refresh
-REFRESH EVERY 10 MINUTE TO telemetry.usage_daily_store
-(
-    `day` Date,
-    `member` LowCardinality(String),
-    `team` LowCardinality(String),
-    `chapter` String,
-    `git_branch` LowCardinality(String),
-    `model` LowCardinality(String),
-    `query_source` LowCardinality(String),
-    `agent_name` LowCardinality(String),
-    `speed` LowCardinality(String),
-    `client_version` LowCardinality(String),
-    `requests` Float64,
-    `requests_without_cost` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `input_tokens` Nullable(Float64),
-    `output_tokens` Nullable(Float64),
-    `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64),
-    `cache_creation_5m_tokens` Nullable(Float64),
-    `cache_creation_1h_tokens` Nullable(Float64),
-    `retried` Float64,
-    `duration_ms` Nullable(Float64),
-    `duration_quantiles` AggregateFunction(quantilesTDigestWeighted(0.5, 0.95), UInt64, UInt64),
-    `refreshed_at` DateTime
-)
-DEFINER = telemetry_admin SQL SECURITY DEFINER
-AS SELECT
-    *,
-    now() AS refreshed_at
-FROM telemetry.usage_daily_now;
-
-CREATE VIEW telemetry.validations
-(
-    `ts` DateTime64(3, 'UTC'),
-    `day` Date,
-    `member` LowCardinality(String),
-    `session_id` String,
-    `team` String,
-    `chapter` String,
-    `tool_name` String,
-    `permission_mode` String,
-    `decision_source` String,
-    `outcome` String,
-    `weight` Float64
-)
-AS WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.validations_store
-    ) AS refreshed
-SELECT * EXCEPT refreshed_at
-FROM telemetry.validations_store
-WHERE day NOT IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-)
-UNION ALL
-WITH
-    (
-        SELECT max(refreshed_at)
-        FROM telemetry.validations_store
-    ) AS refreshed
-SELECT *
-FROM telemetry.validations_now
-WHERE day IN (
-    SELECT day
-    FROM telemetry.touched_days
-    FINAL
-    WHERE (at + 120) >= refreshed
-);
-
-CREATE MATERIALIZED VIEW telemetry.validations_refresh
-REFRESH EVERY 10 MINUTE TO telemetry.validations_store
-(
-    `ts` DateTime64(3, 'UTC'),
-    `day` Date,
-    `member` LowCardinality(String),
-    `session_id` String,
-    `team` String,
-    `chapter` String,
-    `tool_name` String,
-    `permission_mode` String,
-    `decision_source` String,
-    `outcome` String,
-    `weight` Float64,
-    `refreshed_at` DateTime
-)
-DEFINER = telemetry_admin SQL SECURITY DEFINER
-AS SELECT
-    *,
-    now() AS refreshed_at
-FROM telemetry.validations_now;
-
-CREATE VIEW telemetry.daily_metrics_now
-(
-    `day` Date,
-    `team` LowCardinality(String),
-    `chapter` String,
-    `members` UInt64,
-    `sessions` UInt64,
-    `prompts` Float64,
-    `requests` Float64,
-    `api_errors` Float64,
-    `tool_calls` Float64,
-    `tool_failures` Float64,
-    `edits` Float64,
-    `approved` Float64,
-    `rejected` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `input_tokens` Nullable(Float64),
-    `output_tokens` Nullable(Float64),
-    `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64)
-)
-AS SELECT
-    day,
-    team,
-    chapter,
-    uniqExact(member) AS members,
-    uniqExactIf((s.member, s.session_id), (((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0) AS sessions,
-    sum(s.prompts) AS prompts,
-    sum(s.requests) AS requests,
-    sum(s.api_errors) AS api_errors,
-    sum(s.tool_calls) AS tool_calls,
-    sum(s.tool_failures) AS tool_failures,
-    sum(s.edits) AS edits,
-    sum(s.approved) AS approved,
-    sum(s.rejected) AS rejected,
-    sum(s.cost_usd) AS cost_usd,
-    sum(s.input_tokens) AS input_tokens,
-    sum(s.output_tokens) AS output_tokens,
-    sum(s.cache_read_tokens) AS cache_read_tokens,
-    sum(s.cache_creation_tokens) AS cache_creation_tokens
-FROM telemetry.sessions_daily AS s
-WHERE day > (today() - (
-    SELECT events_days
-    FROM telemetry.retention
-))
-GROUP BY
-    day,
-    team,
-    chapter;
 
 CREATE VIEW telemetry.member_daily
 (
@@ -1864,6 +2212,108 @@ GROUP BY
     session_id
 HAVING (((sum(s.prompts) + sum(s.requests)) + sum(s.api_errors)) + sum(s.tool_calls)) > 0;
 
+CREATE MATERIALIZED VIEW telemetry.sessions_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.sessions_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `started` DateTime64(3, 'UTC'),
+    `ended` DateTime64(3, 'UTC'),
+    `user_id` String,
+    `account` String,
+    `client_version` String,
+    `terminal_type` String,
+    `os_type` String,
+    `models` Array(String),
+    `events` Float64,
+    `prompts` Float64,
+    `commands` Float64,
+    `background_reports` Float64,
+    `subagents` Float64,
+    `requests` Float64,
+    `api_errors` Float64,
+    `refusals` Float64,
+    `compactions` Float64,
+    `tool_calls` Float64,
+    `tool_failures` Float64,
+    `edits` Float64,
+    `failed_edits` Float64,
+    `edits_by_prompt` Array(Float64),
+    `approved` Float64,
+    `rejected` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.sessions_daily_now;
+
+CREATE MATERIALIZED VIEW telemetry.tools_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.tools_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `tool_name` LowCardinality(String),
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.tools_daily_now;
+
+CREATE MATERIALIZED VIEW telemetry.usage_daily_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.usage_daily_store
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` LowCardinality(String),
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String),
+    `agent_name` LowCardinality(String),
+    `speed` LowCardinality(String),
+    `client_version` LowCardinality(String),
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `retried` Float64,
+    `duration_ms` Nullable(Float64),
+    `refreshed_at` DateTime
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.usage_daily_now;
+
 CREATE VIEW telemetry.users
 (
     `member` LowCardinality(String),
@@ -1887,46 +2337,30 @@ GROUP BY
     member,
     user_id;
 
-CREATE VIEW telemetry.daily_metrics
+CREATE MATERIALIZED VIEW telemetry.validations_refresh
+REFRESH EVERY 10 MINUTE TO telemetry.validations_store
 (
+    `ts` DateTime64(3, 'UTC'),
     `day` Date,
-    `team` LowCardinality(String),
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` String,
     `chapter` String,
-    `members` UInt64,
-    `sessions` UInt64,
-    `prompts` Float64,
-    `requests` Float64,
-    `api_errors` Float64,
-    `tool_calls` Float64,
-    `tool_failures` Float64,
-    `edits` Float64,
-    `approved` Float64,
-    `rejected` Float64,
-    `cost_usd` Nullable(Decimal(38, 9)),
-    `input_tokens` Nullable(Float64),
-    `output_tokens` Nullable(Float64),
-    `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64)
+    `tool_name` String,
+    `permission_mode` String,
+    `decision_source` String,
+    `outcome` String,
+    `weight` Float64,
+    `refreshed_at` DateTime
 )
-AS SELECT *
-FROM telemetry.daily_metrics_now
-UNION ALL
-SELECT * EXCEPT version
-FROM telemetry.daily_metrics_kept
-FINAL
-WHERE (day <= (today() - (
-    SELECT events_days
-    FROM telemetry.retention
-))) AND ((day, version) IN (
-    SELECT
-        day,
-        max(version)
-    FROM telemetry.daily_metrics_kept
-    GROUP BY day
-));
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    *,
+    now() AS refreshed_at
+FROM telemetry.validations_now;
 
 CREATE MATERIALIZED VIEW telemetry.daily_metrics_keep
-REFRESH EVERY 1 HOUR APPEND TO telemetry.daily_metrics_kept
+REFRESH EVERY 10 MINUTE APPEND TO telemetry.daily_metrics_kept
 (
     `day` Date,
     `team` LowCardinality(String),
@@ -1950,6 +2384,7 @@ REFRESH EVERY 1 HOUR APPEND TO telemetry.daily_metrics_kept
 )
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT
-    *,
+    n.*,
     now() AS version
-FROM telemetry.daily_metrics_now;
+FROM system.one AS o
+LEFT JOIN telemetry.daily_metrics_now AS n ON true;

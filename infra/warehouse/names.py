@@ -25,11 +25,12 @@ SUMMARIES = (
     "tools_daily",
     "errors_daily",
     "activity_hourly",
+    "durations_daily",
     "sessions_daily",
     "validations",
     "active_daily",
 )
-"""Each X with X_now, X_store and X_refresh beside it (0005_rollups.sql)."""
+"""Each X with X_now, X_store and X_refresh beside it (0005_rollups.sql, 0007)."""
 
 OWN_EVENTS = (EVENTS, METRIC_POINTS)
 """Tables of which a member sees their own rows, self-tests left out."""

@@ -48,29 +48,12 @@ def price_list() -> PriceList:
 
 def select() -> str:
     """The prices as a SELECT of constants; nullable, so that a join finds no price instead of 0."""
+    columns = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+    usd = ", ".join(f"{name} Nullable(Decimal(18, 6))" for name in columns)
     rows = ", ".join(
-        f"('{price.model}', toDate('{price.since}'), "
-        + ", ".join(
-            f"toNullable(toDecimal64('{value}', 6))"
-            for value in (
-                price.input,
-                price.output,
-                price.cache_write_5m,
-                price.cache_write_1h,
-                price.cache_read,
-            )
-        )
+        f"('{price.model}', '{price.since}', "
+        + ", ".join(f"'{getattr(price, name)}'" for name in columns)
         + ")"
         for price in price_list().prices
     )
-    columns = (
-        "model",
-        "since",
-        "input",
-        "output",
-        "cache_write_5m",
-        "cache_write_1h",
-        "cache_read",
-    )
-    shown = ", ".join(f"row.{i} AS {name}" for i, name in enumerate(columns, start=1))
-    return f"SELECT {shown} FROM (SELECT arrayJoin([{rows}]) AS row)"
+    return f"SELECT * FROM values('model String, since Date, {usd}', {rows})"

@@ -5,22 +5,44 @@
 -- param days UInt16 = 30 : days to look back, today included
 -- param limit UInt32 = 50 : sessions to show, those at work last first
 SELECT
-    s.session_id AS session_id,
-    s.member AS member,
-    min(s.started) AS started,
-    max(s.ended) AS ended,
+    session_id,
+    member,
+    started,
+    ended,
     dateDiff('second', started, ended) AS duration_s,
-    any(a.active_s) AS active_s,
-    argMax(s.chapter, s.ended) AS chapter,
-    argMax(s.git_branch, s.ended) AS git_branch,
-    arraySort(groupUniqArrayArray(s.models)) AS models,
-    sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts,
-    sum(s.requests) AS requests,
-    sum(s.tool_calls) AS tool_calls,
-    sum(s.tool_failures) AS tool_failures,
-    sum(s.api_errors) AS api_errors,
-    sum(s.cost_usd) AS cost_usd
-FROM sessions_daily AS s
+    a.active_s AS active_s,
+    chapter,
+    git_branch,
+    models,
+    prompts,
+    requests,
+    tool_calls,
+    tool_failures,
+    api_errors,
+    cost_usd
+FROM
+(
+    SELECT
+        s.session_id AS session_id,
+        s.member AS member,
+        min(s.started) AS started,
+        max(s.ended) AS ended,
+        argMax(s.chapter, s.ended) AS chapter,
+        argMax(s.git_branch, s.ended) AS git_branch,
+        arraySort(groupUniqArrayArray(s.models)) AS models,
+        sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts,
+        sum(s.requests) AS requests,
+        sum(s.tool_calls) AS tool_calls,
+        sum(s.tool_failures) AS tool_failures,
+        sum(s.api_errors) AS api_errors,
+        sum(s.cost_usd) AS cost_usd
+    FROM sessions_daily AS s
+    WHERE s.day > today() - {days:UInt16}
+    GROUP BY member, session_id
+    HAVING sum(s.prompts + s.requests + s.api_errors + s.tool_calls) > 0
+    ORDER BY ended DESC, session_id
+    LIMIT {limit:UInt32}
+) AS s
 LEFT ANY JOIN
 (
     SELECT member, session_id, toNullable(sum(active_s)) AS active_s
@@ -28,14 +50,4 @@ LEFT ANY JOIN
     WHERE day > today() - {days:UInt16}
     GROUP BY member, session_id
 ) AS a ON s.member = a.member AND s.session_id = a.session_id
-WHERE s.day > today() - {days:UInt16} AND s.session_id IN
-(
-    SELECT session_id
-    FROM sessions_daily
-    WHERE day > today() - {days:UInt16} AND prompts + requests + api_errors + tool_calls > 0
-    GROUP BY session_id
-    ORDER BY max(ended) DESC, session_id
-    LIMIT {limit:UInt32}
-)
-GROUP BY member, session_id
 ORDER BY ended DESC, session_id

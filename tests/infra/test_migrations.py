@@ -15,6 +15,23 @@ from infra.warehouse.migrations import Migration, SchemaError
 from tests.conftest import Stack
 
 
+@pytest.mark.parametrize("name", names.SUMMARIES)
+def test_touched_days_are_asked_as_all_days_are(name: str) -> None:
+    """The text stands twice, so that ClickHouse has a view less to plan."""
+    text = "".join(f"{each};" for file in migrations.migrations() for each in file.statements)
+
+    def latest(view: str) -> str:
+        return str(re.findall(rf"VIEW telemetry[.]{view}\s+AS ([^;]*);", text)[-1])
+
+    stored, _, touched = latest(name).partition("UNION ALL\n")
+    guard = (
+        r"toDate[(][ep][.]ts[)] IN "
+        r"[(]SELECT day FROM telemetry[.]touched_days WHERE at [+] 120 >= refreshed[)]\s+AND "
+    )
+    assert re.sub(guard, "", touched) == latest(f"{name}_now") != touched
+    assert f"FROM telemetry.{name}_store" in stored
+
+
 def test_every_statement_can_be_run_again() -> None:
     once = re.compile(
         r"^(CREATE (TABLE|MATERIALIZED VIEW|VIEW|DICTIONARY) IF NOT EXISTS|CREATE OR REPLACE"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.warehouse import names
+from infra.warehouse import migrations, names
 from scripts import warehouse
 from tests import recorded
 from tests.conftest import Stack, until
@@ -21,6 +21,7 @@ FIGURES = {
     "tools_daily": "calls, failures, accepted_by_rule, duration_ms",
     "errors_daily": "errors",
     "activity_hourly": "events, prompts, cost_usd",
+    "durations_daily": "events, retried, duration_ms, about_ms",
     "sessions_daily": "events, prompts, requests, tool_calls, cost_usd",
     "validations": "weight",
     "active_daily": "active_s",
@@ -100,6 +101,32 @@ def test_what_was_deleted_is_gone_from_every_summary(stack: Stack) -> None:
     assert events
 
 
+def test_days_of_which_everything_was_deleted_are_gone_from_daily_metrics(stack: Stack) -> None:
+    send(stack, recorded.shifted(list(recorded.requests("logs", "2.1.330"))[:10]))
+    refresh(stack)
+    keep(stack)
+    assert stack.member("SELECT count() > 0, min(day) > toDate(0) FROM daily_metrics") == [(1, 1)]
+    stack.admin(f"TRUNCATE TABLE telemetry.{names.EVENTS}")
+    stack.admin(f"TRUNCATE TABLE telemetry.{names.TOUCHED_DAYS}")
+    refresh(stack)
+    keep(stack)
+    assert stack.member("SELECT * FROM daily_metrics") == []
+
+
+def test_summaries_come_out_whole_wherever_their_rebuild_is_interrupted(stack: Stack) -> None:
+    send(stack, recorded.shifted(list(recorded.requests("logs", "2.1.330"))[:10]))
+    [rebuild] = [file for file in migrations.migrations() if file.name.startswith("0007")]
+    client = warehouse.as_admin(stack.settings, stack.home.secrets())
+    for done in range(len(rebuild.statements)):
+        for statement in (*rebuild.statements[:done], *rebuild.statements):
+            client.command(statement)
+    client.close_connections()
+    expected = totals(stack, "_now")
+    assert totals(stack) == expected
+    refresh(stack)
+    assert totals(stack) == expected == totals(stack, "_store")
+
+
 def test_summaries_are_refreshed_by_themselves(stack: Stack) -> None:
     views = stack.admin(
         "SELECT view, exception FROM system.view_refreshes WHERE database = 'telemetry'"
@@ -135,7 +162,7 @@ def test_a_day_outlives_its_events(stack: Stack) -> None:
 
 
 def keep(stack: Stack) -> None:
-    """Write the days down, as happens every hour."""
+    """Write the days down, as happens every ten minutes."""
     stack.admin("SYSTEM REFRESH VIEW telemetry.daily_metrics_keep")
     stack.admin("SYSTEM WAIT VIEW telemetry.daily_metrics_keep")
 
