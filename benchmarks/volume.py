@@ -132,18 +132,20 @@ def _settle(client: Client) -> dict[str, float]:
         given = {"v": views, "t": began}
         while len(found := client.query(asked, parameters=given).result_rows) < len(views):
             time.sleep(1)
+        for what in ("REFRESH", "WAIT"):
+            client.command(f"SYSTEM {what} VIEW {names.DATABASE}.{names.DAILY_METRICS_KEEP}")
     return {view.removesuffix("_refresh"): ms / 1000 for view, ms in found}
 
 
 @contextmanager
 def _quiet(client: Client) -> Iterator[None]:
     """No refresh meanwhile: what one costs is told apart."""
-    views = [f"{names.DATABASE}.{summary}_refresh" for summary in names.SUMMARIES]
+    views = [*(f"{summary}_refresh" for summary in names.SUMMARIES), names.DAILY_METRICS_KEEP]
     for view in views:
-        client.command(f"SYSTEM STOP VIEW {view}")
+        client.command(f"SYSTEM STOP VIEW {names.DATABASE}.{view}")
     yield
     for view in views:
-        client.command(f"SYSTEM START VIEW {view}")
+        client.command(f"SYSTEM START VIEW {names.DATABASE}.{view}")
 
 
 def _ask(client: Client, sql: str, parameters: dict[str, str]) -> Asked:

@@ -96,10 +96,11 @@ def count(client: Client, table: str, *, synthetic: str = "") -> int:
 def refresh(client: Client) -> None:
     """Bring the summaries up to date, now. They follow what arrives by themselves, but learn of
     deletions and labels only when they are refreshed."""
-    for summary in names.SUMMARIES:
-        client.command(f"SYSTEM REFRESH VIEW {names.DATABASE}.{summary}_refresh")
-    for summary in names.SUMMARIES:
-        client.command(f"SYSTEM WAIT VIEW {names.DATABASE}.{summary}_refresh")
+    summaries = [f"{summary}_refresh" for summary in names.SUMMARIES]
+    for views in (summaries, [names.DAILY_METRICS_KEEP]):
+        for what in ("REFRESH", "WAIT"):
+            for view in views:
+                client.command(f"SYSTEM {what} VIEW {names.DATABASE}.{view}")
 
 
 def migrate(client: Client, settings: Settings) -> list[str]:

@@ -31,6 +31,8 @@ SUMMARIES = (
     "active_daily",
 )
 """Each X with X_now, X_store and X_refresh beside it (0005_rollups.sql, 0007)."""
+DAILY_METRICS_KEEP = "daily_metrics_keep"
+"""Writes days down as the summaries have them, so it comes after them."""
 
 OWN_EVENTS = (EVENTS, METRIC_POINTS)
 """Tables of which a member sees their own rows, self-tests left out."""
