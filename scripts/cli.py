@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, ParamSpec, TypeVar
 
@@ -313,6 +314,63 @@ def label(
     shown = f"to {chapter}" if chapter else "to what was sent"
     was = f" (before: {before})" if before else ""
     out.print(f"Labelled {shown}{was}: {cost:.6f} USD.", markup=False)
+
+
+@app.command()
+@_command
+def prices(
+    model: Annotated[
+        str, typer.Argument(help="Add its price: the name without date and [1m].")
+    ] = "",
+    since: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="Day it holds from; else since ever."),
+    ] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", help="USD per million tokens of the prompt.")
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="The same of the answer.")] = None,
+    cache_write_5m: Annotated[
+        str | None, typer.Option(help="... written to the cache for five minutes.")
+    ] = None,
+    cache_write_1h: Annotated[
+        str | None, typer.Option(help="... written to the cache for an hour.")
+    ] = None,
+    cache_read: Annotated[str | None, typer.Option(help="... read from the cache.")] = None,
+    source: Annotated[str, typer.Option(help="Where the price comes from.")] = "",
+    form: Annotated[
+        Literal["table", "json", "csv"], typer.Option("--format", help="How to print.")
+    ] = "table",
+    json: Json = False,
+) -> None:
+    """The price list that `query cost-check` checks costs against: show it, or add a price."""
+    from infra.warehouse.prices import FILE, price_list
+    from scripts import prices as pricing
+    from scripts import query as asking
+    from scripts import warehouse
+
+    usd = {
+        "input": input_,
+        "output": output,
+        "cache_write_5m": cache_write_5m,
+        "cache_write_1h": cache_write_1h,
+        "cache_read": cache_read,
+    }
+    if not model:
+        if since or source or any(usd.values()):
+            raise Misuse("Which model's price is it? `telemetry prices MODEL --input ...`")
+        asking.show(pricing.COLUMNS, pricing.rows(), "json" if json else form)
+        say(f"USD per million tokens, checked {price_list().checked}: {price_list().source}")
+        return
+    pricing.add(pricing.entry(model, since.date() if since else None, usd, source))
+    say(f"Wrote {FILE}; commit it, so that your team has it too.")
+    settings, home = _state()
+    try:
+        warehouse.write_standing_views(warehouse.as_admin(settings, home.secrets()), settings)
+    except (Failure, HomeError):
+        say("ClickHouse does not run here: `telemetry up` tells it.")
+    else:
+        say("ClickHouse knows it: `telemetry query cost-check`.")
 
 
 @app.command()

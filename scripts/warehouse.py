@@ -132,17 +132,28 @@ def migrate(client: Client, settings: Settings) -> list[str]:
             database=names.DATABASE,
         )
         done.append(f"applied {file.name}")
-    there = client.query(
-        "SELECT name, create_table_query, comment FROM system.tables WHERE database = {db:String}",
+    tables = client.query(
+        "SELECT name, create_table_query FROM system.tables WHERE database = {db:String}",
         parameters={"db": names.DATABASE},
     )
-    tables = {name: (query, comment) for name, query, comment in there.result_rows}
+    made = {name: query for name, query in tables.result_rows}  # noqa: C416 (typed loosely)
     for ttl in migrations.retention(settings):
-        if f"TTL {ttl.expression}" not in tables[ttl.table][0]:
+        if f"TTL {ttl.expression}" not in made[ttl.table]:
             client.command(ttl.statement)
             done.append(f"{ttl.table} keeps {ttl.days} days")
+    return done + write_standing_views(client, settings)
+
+
+def write_standing_views(client: Client, settings: Settings) -> list[str]:
+    """Tell ClickHouse of settings and prices that changed; what was done."""
+    tables = client.query(
+        "SELECT name, comment FROM system.tables WHERE database = {db:String}",
+        parameters={"db": names.DATABASE},
+    )
+    written = {name: checksum for name, checksum in tables.result_rows}  # noqa: C416
+    done = []
     for view in migrations.standing_views(settings):
-        if view.name not in tables or tables[view.name][1] != view.checksum:
+        if written.get(view.name) != view.checksum:
             client.command(view.statement)
             done.append(f"wrote {view.name}")
     return done

@@ -10,7 +10,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-_FILE = Path(__file__).parent / "prices.yaml"
+FILE = Path(__file__).parent / "prices.yaml"
+ALWAYS = date(1970, 1, 1)
+"""Since a model exists."""
 
 Usd = Field(ge=0)
 
@@ -22,12 +24,14 @@ class Price(BaseModel):
 
     model: str = Field(pattern=r"^[a-z0-9-]+$")
     """Without date and context window: claude-opus-4-5."""
-    since: date = Field(date(1970, 1, 1), alias="from")
+    since: date = Field(ALWAYS, alias="from")
     input: Decimal = Usd
     output: Decimal = Usd
     cache_write_5m: Decimal = Usd
     cache_write_1h: Decimal = Usd
     cache_read: Decimal = Usd
+    source: str = ""
+    """Where this one comes from, if not where the list does."""
 
 
 class PriceList(BaseModel):
@@ -43,7 +47,7 @@ class PriceList(BaseModel):
 @cache
 def price_list() -> PriceList:
     """The list as it is shipped."""
-    return PriceList.model_validate(yaml.safe_load(_FILE.read_text(encoding="utf-8")))
+    return PriceList.model_validate(yaml.safe_load(FILE.read_text(encoding="utf-8")))
 
 
 def select() -> str:
