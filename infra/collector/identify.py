@@ -14,7 +14,7 @@ from infra.collector.placement import Placement
 _STAMPED = ("telemetry.record_hash", "telemetry.aside", "weight", "member")
 _HAS_SEQUENCE = (
     'IsMatch(log.attributes["event.sequence"], "^[0-9]{1,10}$$") '
-    'and IsMatch(log.attributes["session.id"], ".")'
+    'and log.attributes["session.id"] != nil and log.attributes["session.id"] != ""'
 )
 
 

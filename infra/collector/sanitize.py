@@ -52,7 +52,6 @@ def _clean(path: str) -> list[str]:
     """Statements that cut every pattern out of a map of strings.
 
     Searching each value for each pattern is slow, and almost no record holds what a pattern needs.
-    Both cases are folded, as RE2 folds a letter (the long s) that only the upper case does.
     """
     target, text = f"{path}.attributes", f'{path}.cache["text"]'
 
@@ -68,7 +67,7 @@ def _clean(path: str) -> list[str]:
         )
 
     return [
-        f'set({text}, ToLowerCase(ToUpperCase(Concat(Values({target}), " "))))',
+        f'set({text}, ToLowerCase(Concat(Values({target}), " ")))',
         *map(cut, rules.patterns()),
         f'truncate_all({target}, {MAX_VALUE_BYTES}, truncation_marker = "[cut]")',
     ]
