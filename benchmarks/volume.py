@@ -55,6 +55,8 @@ class Compared:
 
     name: str
     everybody: Asked
+    planning: Asked
+    """The same by EXPLAIN: before anything is read but indexes and the summaries' times."""
     member: Asked
     stock: Asked | None
 
@@ -193,6 +195,7 @@ def _compare(stack: Stack, client: Client) -> list[Compared]:
                 Compared(
                     query.name,
                     _ask(client, query.sql, arguments),
+                    _ask(client, f"EXPLAIN {query.sql}", arguments),
                     _ask(member, query.sql, arguments),
                     _ask(client, plain, arguments) if plain else None,
                 )
@@ -310,16 +313,29 @@ def measure(events: int) -> None:
         "### Questions",
         f"Milliseconds as the server measures them, the median of {_ROUNDS} after a warm-up (of "
         f"fewer where that takes over {_ENOUGH_SECONDS} s), without the cache of query conditions; "
-        "rows and MiB read. *All*: as the administrator, who sees all rows. *Own*: as a member, "
+        "rows and MiB read. *All*: as the administrator, who sees all rows; "
+        "*plan*: how much of that EXPLAIN takes. *Own*: as a member, "
         "whose rows are a tenth. *Stock*: the same question of the table that the exporter makes "
         "by itself (benchmarks/stock/). Today's events were not in the summaries yet, as while "
         "people work.",
         results.table(
-            ("query", "all ms", "rows", "MiB", "own ms", "stock ms", "rows", "MiB", "times"),
+            (
+                "query",
+                "all ms",
+                "rows",
+                "MiB",
+                "plan ms",
+                "own ms",
+                "stock ms",
+                "rows",
+                "MiB",
+                "times",
+            ),
             [
                 (
                     one.name,
                     *one.everybody.cells(),
+                    f"{one.planning.ms:.1f}",
                     f"{one.member.ms:.1f}",
                     *(one.stock.cells() if one.stock else ("none", "", "")),
                     f"{one.times:.0f}" if one.times else "",

@@ -65,7 +65,8 @@ CREATE TABLE telemetry.daily_metrics_kept
     `output_tokens` Nullable(Float64),
     `cache_read_tokens` Nullable(Float64),
     `cache_creation_tokens` Nullable(Float64),
-    `version` DateTime
+    `version` DateTime,
+    `written_at` DateTime64(3) DEFAULT toDateTime64(version, 3)
 )
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (day, team, chapter)
@@ -79,9 +80,8 @@ CREATE TABLE telemetry.durations_daily_store
     `event` LowCardinality(String),
     `model` LowCardinality(String),
     `tool_name` LowCardinality(String),
-    `about_ms` Nullable(UInt32),
+    `about_ms` Nullable(UInt64),
     `events` Float64,
-    `retried` Float64,
     `duration_ms` Nullable(Float64),
     `refreshed_at` DateTime
 )
@@ -435,7 +435,7 @@ CREATE TABLE telemetry.usage_daily_store
     `cache_creation_tokens` Nullable(Float64),
     `cache_creation_5m_tokens` Nullable(Float64),
     `cache_creation_1h_tokens` Nullable(Float64),
-    `retried` Float64,
+    `cache_creation_untold_tokens` Float64,
     `duration_ms` Nullable(Float64),
     `refreshed_at` DateTime
 )
@@ -621,7 +621,7 @@ SELECT
     sumIf(e.weight, e.event = 'api_request') AS requests,
     sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
     sumIf(e.weight, (e.event = 'api_error') OR (e.success = false)) AS failures,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
+    CAST(sumIf(e.cost_usd * toDecimal128(e.weight, 6), e.event = 'api_request'), 'Nullable(Decimal(38, 9))') AS cost_usd
 FROM telemetry.telemetry_events AS e
 FINAL
 ANY LEFT JOIN telemetry.session_labels AS l
@@ -663,7 +663,7 @@ AS SELECT
     sumIf(e.weight, e.event = 'api_request') AS requests,
     sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
     sumIf(e.weight, (e.event = 'api_error') OR (e.success = false)) AS failures,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
+    CAST(sumIf(e.cost_usd * toDecimal128(e.weight, 6), e.event = 'api_request'), 'Nullable(Decimal(38, 9))') AS cost_usd
 FROM telemetry.telemetry_events AS e
 FINAL
 ANY LEFT JOIN telemetry.session_labels AS l
@@ -684,9 +684,8 @@ CREATE VIEW telemetry.durations_daily
     `event` LowCardinality(String),
     `model` LowCardinality(String),
     `tool_name` LowCardinality(String),
-    `about_ms` Nullable(UInt32),
+    `about_ms` Nullable(UInt64),
     `events` Float64,
-    `retried` Float64,
     `duration_ms` Nullable(Float64)
 )
 AS WITH
@@ -724,9 +723,8 @@ SELECT
     e.event AS event,
     e.model AS model,
     e.tool_name AS tool_name,
-    if(e.duration_ms = 0, 0, toUInt32(exp2(round(log2(e.duration_ms) * 8) / 8))) AS about_ms,
+    if(e.duration_ms < 128, e.duration_ms, toUInt64(round(exp2(round(log2(e.duration_ms) * 8) / 8)))) AS about_ms,
     sum(e.weight) AS events,
-    sumIf(e.weight, e.attempt > 1) AS retried,
     sum(e.duration_ms * e.weight) AS duration_ms
 FROM telemetry.telemetry_events AS e
 FINAL
@@ -752,9 +750,8 @@ CREATE VIEW telemetry.durations_daily_now
     `event` LowCardinality(String),
     `model` LowCardinality(String),
     `tool_name` LowCardinality(String),
-    `about_ms` Nullable(UInt32),
+    `about_ms` Nullable(UInt64),
     `events` Float64,
-    `retried` Float64,
     `duration_ms` Nullable(Float64)
 )
 AS SELECT
@@ -764,9 +761,8 @@ AS SELECT
     e.event AS event,
     e.model AS model,
     e.tool_name AS tool_name,
-    if(e.duration_ms = 0, 0, toUInt32(exp2(round(log2(e.duration_ms) * 8) / 8))) AS about_ms,
+    if(e.duration_ms < 128, e.duration_ms, toUInt64(round(exp2(round(log2(e.duration_ms) * 8) / 8)))) AS about_ms,
     sum(e.weight) AS events,
-    sumIf(e.weight, e.attempt > 1) AS retried,
     sum(e.duration_ms * e.weight) AS duration_ms
 FROM telemetry.telemetry_events AS e
 FINAL
@@ -1143,7 +1139,7 @@ SELECT
     mapValues(sumMapIf(map(e.prompt_id, e.weight), (e.event = 'tool_result') AND e.success AND (e.prompt_id != '') AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')))) AS edits_by_prompt,
     sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'accept')) AS approved,
     sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'reject')) AS rejected,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    CAST(sumIf(e.cost_usd * toDecimal128(e.weight, 6), e.event = 'api_request'), 'Nullable(Decimal(38, 9))') AS cost_usd,
     sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
     sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
     sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
@@ -1234,7 +1230,7 @@ AS SELECT
     mapValues(sumMapIf(map(e.prompt_id, e.weight), (e.event = 'tool_result') AND e.success AND (e.prompt_id != '') AND (e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit')))) AS edits_by_prompt,
     sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'accept')) AS approved,
     sumIf(e.weight, (e.event_type = 'validation_result') AND (e.decision = 'reject')) AS rejected,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    CAST(sumIf(e.cost_usd * toDecimal128(e.weight, 6), e.event = 'api_request'), 'Nullable(Decimal(38, 9))') AS cost_usd,
     sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
     sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
     sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
@@ -1538,7 +1534,7 @@ CREATE VIEW telemetry.usage_daily
     `cache_creation_tokens` Nullable(Float64),
     `cache_creation_5m_tokens` Nullable(Float64),
     `cache_creation_1h_tokens` Nullable(Float64),
-    `retried` Float64,
+    `cache_creation_untold_tokens` Float64,
     `duration_ms` Nullable(Float64)
 )
 AS WITH
@@ -1582,14 +1578,14 @@ SELECT
     e.client_version AS client_version,
     sum(e.weight) AS requests,
     sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    CAST(sum(e.cost_usd * toDecimal128(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
     sum(e.input_tokens * e.weight) AS input_tokens,
     sum(e.output_tokens * e.weight) AS output_tokens,
     sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
     sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
     sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
     sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
-    sumIf(e.weight, e.attempt > 1) AS retried,
+    ifNull(sumIf((e.cache_creation_tokens - ifNull(e.cache_creation_1h_tokens, 0)) * e.weight, e.cache_creation_5m_tokens IS NULL), 0) AS cache_creation_untold_tokens,
     sum(e.duration_ms * e.weight) AS duration_ms
 FROM telemetry.telemetry_events AS e
 FINAL
@@ -1633,7 +1629,7 @@ CREATE VIEW telemetry.usage_daily_now
     `cache_creation_tokens` Nullable(Float64),
     `cache_creation_5m_tokens` Nullable(Float64),
     `cache_creation_1h_tokens` Nullable(Float64),
-    `retried` Float64,
+    `cache_creation_untold_tokens` Float64,
     `duration_ms` Nullable(Float64)
 )
 AS SELECT
@@ -1649,14 +1645,14 @@ AS SELECT
     e.client_version AS client_version,
     sum(e.weight) AS requests,
     sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    CAST(sum(e.cost_usd * toDecimal128(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
     sum(e.input_tokens * e.weight) AS input_tokens,
     sum(e.output_tokens * e.weight) AS output_tokens,
     sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
     sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
     sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
     sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
-    sumIf(e.weight, e.attempt > 1) AS retried,
+    ifNull(sumIf((e.cache_creation_tokens - ifNull(e.cache_creation_1h_tokens, 0)) * e.weight, e.cache_creation_5m_tokens IS NULL), 0) AS cache_creation_untold_tokens,
     sum(e.duration_ms * e.weight) AS duration_ms
 FROM telemetry.telemetry_events AS e
 FINAL
@@ -1719,7 +1715,7 @@ WITH
     ) AS refreshed
 SELECT
     tupleElement(d, 'ts') AS ts,
-    day,
+    toDate(ts) AS day,
     member,
     session_id,
     tupleElement(d, 'team') AS team,
@@ -1732,7 +1728,6 @@ SELECT
 FROM
 (
     SELECT
-        toDate(e.ts) AS day,
         e.member AS member,
         e.session_id AS session_id,
         groupArrayIf(CAST((e.ts, e.team, if(l.chapter = '', e.chapter, l.chapter), e.tool_name, e.permission_mode, e.decision, e.decision_source, e.weight), 'Tuple(ts DateTime64(3, \'UTC\'), team LowCardinality(String), chapter LowCardinality(String), tool_name LowCardinality(String), permission_mode LowCardinality(String), decision LowCardinality(String), decision_source LowCardinality(String), weight Float64)'), e.event_type = 'validation_result') AS decisions,
@@ -1747,7 +1742,6 @@ FROM
         WHERE (at + 120) >= refreshed
     )) AND (e.synthetic = '') AND (e.event_type IN ('validation_result', 'user_prompt'))
     GROUP BY
-        day,
         member,
         session_id
     HAVING notEmpty(decisions)
@@ -1770,7 +1764,7 @@ CREATE VIEW telemetry.validations_now
 )
 AS SELECT
     tupleElement(d, 'ts') AS ts,
-    day,
+    toDate(ts) AS day,
     member,
     session_id,
     tupleElement(d, 'team') AS team,
@@ -1783,7 +1777,6 @@ AS SELECT
 FROM
 (
     SELECT
-        toDate(e.ts) AS day,
         e.member AS member,
         e.session_id AS session_id,
         groupArrayIf(CAST((e.ts, e.team, if(l.chapter = '', e.chapter, l.chapter), e.tool_name, e.permission_mode, e.decision, e.decision_source, e.weight), 'Tuple(ts DateTime64(3, \'UTC\'), team LowCardinality(String), chapter LowCardinality(String), tool_name LowCardinality(String), permission_mode LowCardinality(String), decision LowCardinality(String), decision_source LowCardinality(String), weight Float64)'), e.event_type = 'validation_result') AS decisions,
@@ -1794,7 +1787,6 @@ FROM
     FINAL ON (e.member = l.member) AND (e.session_id = l.session_id)
     WHERE (e.synthetic = '') AND (e.event_type IN ('validation_result', 'user_prompt'))
     GROUP BY
-        day,
         member,
         session_id
     HAVING notEmpty(decisions)
@@ -1861,31 +1853,31 @@ CREATE VIEW telemetry.daily_metrics
 )
 AS WITH
     (
-        SELECT max(version)
+        SELECT max(written_at)
         FROM telemetry.daily_metrics_kept
     ) AS refreshed,
     today() - (
         SELECT events_days
         FROM telemetry.retention
     ) AS oldest
-SELECT * EXCEPT version
+SELECT * EXCEPT (version, written_at)
 FROM telemetry.daily_metrics_kept
 FINAL
-WHERE if(day > oldest, (version = refreshed) AND (day NOT IN (
+WHERE if(day > oldest, (written_at = refreshed) AND (day NOT IN (
     SELECT day
     FROM telemetry.touched_days
     WHERE (at + 120) >= refreshed
-)), (day > toDate(0)) AND ((day, version) IN (
+)), (day > toDate(0)) AND ((day, written_at) IN (
     SELECT
         day,
-        max(version)
+        max(written_at)
     FROM telemetry.daily_metrics_kept
     GROUP BY day
 )))
 UNION ALL
 WITH
     (
-        SELECT max(version)
+        SELECT max(written_at)
         FROM telemetry.daily_metrics_kept
     ) AS refreshed,
     today() - (
@@ -1897,7 +1889,7 @@ SELECT
     team,
     chapter,
     uniqExact(member) AS members,
-    uniqExactIf((s.member, s.session_id), (((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0) AS sessions,
+    uniqExactIf((s.member, s.session_id), (s.session_id != '') AND ((((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0)) AS sessions,
     sum(s.prompts) AS prompts,
     sum(s.requests) AS requests,
     sum(s.api_errors) AS api_errors,
@@ -1948,7 +1940,7 @@ AS SELECT
     team,
     chapter,
     uniqExact(member) AS members,
-    uniqExactIf((s.member, s.session_id), (((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0) AS sessions,
+    uniqExactIf((s.member, s.session_id), (s.session_id != '') AND ((((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0)) AS sessions,
     sum(s.prompts) AS prompts,
     sum(s.requests) AS requests,
     sum(s.api_errors) AS api_errors,
@@ -1981,9 +1973,8 @@ REFRESH EVERY 10 MINUTE TO telemetry.durations_daily_store
     `event` LowCardinality(String),
     `model` LowCardinality(String),
     `tool_name` LowCardinality(String),
-    `about_ms` Nullable(UInt32),
+    `about_ms` Nullable(UInt64),
     `events` Float64,
-    `retried` Float64,
     `duration_ms` Nullable(Float64),
     `refreshed_at` DateTime
 )
@@ -2107,7 +2098,7 @@ AS SELECT
     member,
     team,
     chapter,
-    uniqExactIf(s.session_id, (((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0) AS sessions,
+    uniqExactIf(s.session_id, (s.session_id != '') AND ((((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0)) AS sessions,
     sum(s.prompts) AS prompts,
     sum(s.requests) AS requests,
     sum(s.api_errors) AS api_errors,
@@ -2133,7 +2124,7 @@ CREATE VIEW telemetry.sessions
     `session_id` String,
     `started` DateTime64(3, 'UTC'),
     `ended` DateTime64(3, 'UTC'),
-    `duration_s` Int64,
+    `duration_s` Float64,
     `active_s` Nullable(Float64),
     `team` String,
     `chapter` String,
@@ -2167,7 +2158,7 @@ AS SELECT
     s.session_id AS session_id,
     min(s.started) AS started,
     max(s.ended) AS ended,
-    dateDiff('second', started, ended) AS duration_s,
+    dateDiff('millisecond', started, ended) / 1000 AS duration_s,
     any(m.active_s) AS active_s,
     argMax(s.team, s.ended) AS team,
     argMax(s.chapter, s.ended) AS chapter,
@@ -2207,6 +2198,7 @@ ANY LEFT JOIN
         member,
         session_id
 ) AS m ON (s.member = m.member) AND (s.session_id = m.session_id)
+WHERE s.session_id != ''
 GROUP BY
     member,
     session_id
@@ -2304,7 +2296,7 @@ REFRESH EVERY 10 MINUTE TO telemetry.usage_daily_store
     `cache_creation_tokens` Nullable(Float64),
     `cache_creation_5m_tokens` Nullable(Float64),
     `cache_creation_1h_tokens` Nullable(Float64),
-    `retried` Float64,
+    `cache_creation_untold_tokens` Float64,
     `duration_ms` Nullable(Float64),
     `refreshed_at` DateTime
 )
@@ -2330,7 +2322,7 @@ AS SELECT
     max(account) AS account,
     min(started) AS first_seen,
     max(ended) AS last_seen,
-    uniqExact(session_id) AS sessions,
+    uniqExactIf(session_id, (session_id != '') AND ((((prompts + requests) + api_errors) + tool_calls) > 0)) AS sessions,
     arraySort(groupUniqArray(client_version)) AS client_versions
 FROM telemetry.sessions_daily
 GROUP BY
@@ -2380,11 +2372,13 @@ REFRESH EVERY 10 MINUTE APPEND TO telemetry.daily_metrics_kept
     `output_tokens` Nullable(Float64),
     `cache_read_tokens` Nullable(Float64),
     `cache_creation_tokens` Nullable(Float64),
-    `version` DateTime
+    `version` DateTime,
+    `written_at` DateTime64(3)
 )
 DEFINER = telemetry_admin SQL SECURITY DEFINER
 AS SELECT
     n.*,
-    now() AS version
+    now() AS version,
+    now64(3) AS written_at
 FROM system.one AS o
 LEFT JOIN telemetry.daily_metrics_now AS n ON true;

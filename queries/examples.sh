@@ -24,6 +24,8 @@ ask() {
         --data-urlencode "query@$file"
     defaults=$(sed -n 's/^-- param \([a-z_]*\) [A-Za-z0-9]* = *\([^ :]*\) *:.*/\1=\2/p' "$file")
     for pair in $defaults $given; do
+        # Named twice, the first would count.
+        case " $given " in *" ${pair%%=*}="*) case " $given " in *" $pair "*) ;; *) continue ;; esac ;; esac
         set -- "$@" --data-urlencode "param_$pair"
     done
     curl "$@" "$url/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,8 @@ def _client(settings: Settings, user: str, password: str) -> Client:
     from clickhouse_connect.driver.exceptions import Error
     from clickhouse_connect.driver.httputil import get_pool_manager
 
+    # It logs each failure that it raises, and we say ourselves what is wrong.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
         return clickhouse_connect.get_client(
             host="127.0.0.1",

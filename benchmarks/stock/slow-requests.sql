@@ -1,7 +1,6 @@
 SELECT
     LogAttributes['model'] AS model,
     count() AS requests,
-    countIf(toUInt64OrZero(LogAttributes['attempt']) > 1) AS retried,
     round(quantilesTDigest(0.5, 0.95)(toUInt64OrZero(LogAttributes['duration_ms']))[1]) AS p50_ms,
     round(quantilesTDigest(0.5, 0.95)(toUInt64OrZero(LogAttributes['duration_ms']))[2]) AS p95_ms,
     round(sum(toUInt64OrZero(LogAttributes['duration_ms'])) / 3600000, 2) AS total_h

@@ -1,6 +1,6 @@
 -- What did people approve and reject when they were asked?
 --
--- modified: rejected, and then prompted anew in the same session that day. What a rule or a mode decided is not here.
+-- modified: rejected, and then prompted anew in the same session. What a rule or a mode decided is not here.
 -- param month Date : its first day
 SELECT
     tool_name,

@@ -21,8 +21,8 @@ FROM
         replaceRegexpOne(toString(model), '(-[0-9]{8})?(\\[1m\\])?$', '') AS priced_as,
         sum(input_tokens) AS input,
         sum(cache_read_tokens) AS cache_read,
-        sum(ifNull(cache_creation_5m_tokens, cache_creation_tokens)) AS write_5m,
-        sum(ifNull(cache_creation_1h_tokens, 0)) AS write_1h
+        ifNull(sum(cache_creation_5m_tokens), 0) + sum(cache_creation_untold_tokens) AS write_5m,
+        ifNull(sum(cache_creation_1h_tokens), 0) AS write_1h
     FROM usage_daily
     WHERE toStartOfMonth(day) = {month:Date}
     GROUP BY day, model

@@ -5,7 +5,7 @@
 SELECT
     day,
     sum(s.cost_usd) AS cost_usd,
-    round(100 * toFloat64(cost_usd) / sum(sum(toFloat64(s.cost_usd))) OVER (), 1) AS share,
+    round(100 * toFloat64(cost_usd) / nullIf(sum(sum(toFloat64(s.cost_usd))) OVER (), 0), 1) AS share,
     sum(s.prompts) AS prompts,
     sum(s.requests) AS requests,
     sum(s.tool_calls) AS tool_calls

@@ -5,8 +5,8 @@
 SELECT
     member,
     sum(s.cost_usd) AS cost_usd,
-    round(100 * toFloat64(cost_usd) / sum(sum(toFloat64(s.cost_usd))) OVER (), 1) AS share,
-    uniqExactIf(s.session_id, s.requests > 0) AS sessions,
+    round(100 * toFloat64(cost_usd) / nullIf(sum(sum(toFloat64(s.cost_usd))) OVER (), 0), 1) AS share,
+    uniqExactIf(s.session_id, s.session_id != '' AND s.requests > 0) AS sessions,
     sum(s.requests) AS requests
 FROM sessions_daily AS s
 WHERE toStartOfMonth(day) = {month:Date}

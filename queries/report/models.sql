@@ -5,7 +5,7 @@
 SELECT
     model,
     sum(s.cost_usd) AS cost_usd,
-    round(100 * toFloat64(cost_usd) / sum(sum(toFloat64(s.cost_usd))) OVER (), 1) AS share,
+    round(100 * toFloat64(cost_usd) / nullIf(sum(sum(toFloat64(s.cost_usd))) OVER (), 0), 1) AS share,
     sum(s.requests) AS requests,
     sum(s.requests_without_cost) AS requests_without_cost
 FROM usage_daily AS s

@@ -5,7 +5,7 @@
 SELECT
     session_id,
     sum(s.cost_usd) AS cost_usd,
-    if(any(s.chapter) = '', '(none)', any(s.chapter)) AS chapter,
+    if(argMax(s.chapter, s.ended) = '', '(none)', argMax(s.chapter, s.ended)) AS chapter,
     min(s.started) AS started,
     member,
     arraySort(groupUniqArrayArray(s.models)) AS models,
@@ -13,7 +13,7 @@ SELECT
     sum(s.requests) AS requests,
     sum(s.tool_calls) AS tool_calls
 FROM sessions_daily AS s
-WHERE toStartOfMonth(day) = {month:Date}
+WHERE toStartOfMonth(day) = {month:Date} AND session_id != ''
 GROUP BY member, session_id
 HAVING cost_usd > 0
 ORDER BY cost_usd DESC, session_id

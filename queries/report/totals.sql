@@ -28,7 +28,7 @@ WITH
     (
         SELECT
             toStartOfMonth(day) = {month:Date} AS this,
-            toNullable(toFloat64(uniqExactIf((member, session_id), requests > 0))) AS sessions
+            toNullable(toFloat64(uniqExactIf((member, session_id), session_id != '' AND requests > 0))) AS sessions
         FROM sessions_daily
         WHERE this OR (toStartOfMonth(day) = addMonths({month:Date}, -1) AND toDayOfMonth(day) <= {through:UInt8})
         GROUP BY this

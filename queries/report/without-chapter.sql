@@ -7,7 +7,7 @@ SELECT
     session_id,
     sum(s.cost_usd) AS cost_usd,
     min(s.started) AS started,
-    any(s.git_branch) AS git_branch,
+    argMax(s.git_branch, s.ended) AS git_branch,
     member,
     sum(s.requests) AS requests
 FROM sessions_daily AS s

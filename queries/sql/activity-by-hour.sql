@@ -1,5 +1,6 @@
 -- When do we work?
 --
+-- In zones that differ by half an hour the half hour is lost: events are counted by the hour in UTC.
 -- param days UInt16 = 30 : days to look back, today included
 -- param timezone String = UTC : whose clock, such as Europe/Madrid
 SELECT
@@ -10,6 +11,6 @@ SELECT
     sum(failures) AS failures,
     sum(cost_usd) AS cost_usd
 FROM activity_hourly
-WHERE day > today() - {days:UInt16}
+WHERE day > today() - least({days:UInt16}, 20000)
 GROUP BY hour_of_day
 ORDER BY hour_of_day

@@ -1,7 +1,7 @@
 -- How often does the cache help, and what did it cost where it did not?
 --
--- hit_rate: part of the prompt that came from the cache, in percent. missed_usd: what the rest cost above
--- the price of a cache read; unknown where the model has no price (see the view `prices`).
+-- hit_rate: percent of the tokens sent that came from the cache. missed_usd: what the rest cost above the
+-- price of a cache read, of which the first time that a text is sent is always some; unknown where the model has no price (see the view `prices`).
 -- param days UInt16 = 30 : days to look back, today included
 SELECT
     u.model AS model,
@@ -20,10 +20,10 @@ FROM
         replaceRegexpOne(toString(model), '(-[0-9]{8})?(\\[1m\\])?$', '') AS priced_as,
         sum(input_tokens) AS input,
         sum(cache_read_tokens) AS cache_read,
-        sum(ifNull(cache_creation_5m_tokens, cache_creation_tokens)) AS write_5m,
-        sum(ifNull(cache_creation_1h_tokens, 0)) AS write_1h
+        ifNull(sum(cache_creation_5m_tokens), 0) + sum(cache_creation_untold_tokens) AS write_5m,
+        ifNull(sum(cache_creation_1h_tokens), 0) AS write_1h
     FROM usage_daily
-    WHERE day > today() - {days:UInt16}
+    WHERE day > today() - least({days:UInt16}, 20000)
     GROUP BY day, model
 ) AS u
 ASOF LEFT JOIN prices AS p ON u.priced_as = p.model AND u.day >= p.since

@@ -21,10 +21,10 @@ WITH
 SELECT
     client_version,
     uniqExact(member) AS members,
-    uniqExact(session_id) AS sessions,
+    uniqExactIf(session_id, session_id != '' AND prompts + requests + api_errors + tool_calls > 0) AS sessions,
     max(ended) AS last_seen,
     arrayMap(ability -> ability.2, arrayFilter(ability -> number(toString(client_version)) < number(ability.1), abilities)) AS cannot_report
 FROM sessions_daily
-WHERE day > today() - {days:UInt16}
+WHERE day > today() - least({days:UInt16}, 20000)
 GROUP BY client_version
 ORDER BY number(toString(client_version)) DESC

@@ -4,5 +4,5 @@
 -- param days UInt16 = 365 : days to look back, today included
 SELECT *
 FROM daily_metrics
-WHERE day > today() - {days:UInt16}
+WHERE day > today() - least({days:UInt16}, 20000)
 ORDER BY day, team, chapter

@@ -6,14 +6,14 @@ SELECT
     session_id,
     member,
     min(started) AS started,
-    any(chapter) AS chapter,
-    groupUniqArrayArray(models) AS models,
+    argMax(chapter, ended) AS chapter,
+    arraySort(groupUniqArrayArray(models)) AS models,
     sum(prompts) AS prompts,
     sum(requests) AS requests,
     sum(tool_calls) AS tool_calls,
     sum(cost_usd) AS cost_usd
 FROM sessions_daily
-WHERE day > today() - {days:UInt16}
+WHERE day > today() - least({days:UInt16}, 20000) AND session_id != ''
 GROUP BY member, session_id
 HAVING cost_usd > 0
 ORDER BY cost_usd DESC, session_id

@@ -12,6 +12,6 @@ SELECT
     sum(tool_failures) AS tool_failures,
     round(100 * tool_failures / nullIf(tool_calls, 0), 2) AS tool_failure_rate
 FROM sessions_daily
-WHERE day > today() - {days:UInt16}
+WHERE day > today() - least({days:UInt16}, 20000)
 GROUP BY day
 ORDER BY day

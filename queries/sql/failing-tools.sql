@@ -12,14 +12,14 @@ FROM
 (
     SELECT tool_name, sum(calls) AS calls, sum(failures) AS failures
     FROM tools_daily
-    WHERE day > today() - {days:UInt16}
+    WHERE day > today() - least({days:UInt16}, 20000)
     GROUP BY tool_name
 ) AS t
 LEFT JOIN
 (
     SELECT tool_name, sumMap(map(if(error_type = '', '(unnamed)', toString(error_type)), errors)) AS kinds
     FROM errors_daily
-    WHERE day > today() - {days:UInt16} AND event = 'tool_result'
+    WHERE day > today() - least({days:UInt16}, 20000) AND event = 'tool_result'
     GROUP BY tool_name
 ) AS e ON t.tool_name = e.tool_name
 WHERE t.failures > 0

@@ -16,4 +16,4 @@ SELECT
     cost_usd
 FROM telemetry_events
 WHERE session_id = {session:String}
-ORDER BY ts, seq
+ORDER BY ts, seq, event, record_hash

@@ -6,11 +6,10 @@
 SELECT
     model,
     sum(d.events) AS requests,
-    sum(d.retried) AS retried,
     quantileExactWeighted(0.5)(d.about_ms, toUInt64(round(d.events))) AS p50_ms,
     quantileExactWeighted(0.95)(d.about_ms, toUInt64(round(d.events))) AS p95_ms,
     round(sum(d.duration_ms) / 3600000, 2) AS total_h
 FROM durations_daily AS d
-WHERE day > today() - {days:UInt16} AND event = 'api_request'
+WHERE day > today() - least({days:UInt16}, 20000) AND event = 'api_request'
 GROUP BY model
 ORDER BY p95_ms DESC, model

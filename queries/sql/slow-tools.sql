@@ -9,6 +9,6 @@ SELECT
     quantileExactWeighted(0.95)(d.about_ms, toUInt64(round(d.events))) AS p95_ms,
     round(sum(d.duration_ms) / 1000, 1) AS total_s
 FROM durations_daily AS d
-WHERE day > today() - {days:UInt16} AND event = 'tool_result'
+WHERE day > today() - least({days:UInt16}, 20000) AND event = 'tool_result'
 GROUP BY tool_name
 ORDER BY p95_ms DESC, tool_name

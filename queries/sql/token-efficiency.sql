@@ -1,6 +1,6 @@
 -- What do we get for our tokens, by model?
 --
--- Tokens per request, and what a thousand tokens of answer cost with everything that was read for them.
+-- Tokens per request; usd_per_1000_output: all cost, divided by the tokens of the answers, times 1000.
 -- param days UInt16 = 30 : days to look back, today included
 SELECT
     model,
@@ -12,6 +12,6 @@ SELECT
     round(toFloat64(sum(s.cost_usd)) / requests, 6) AS usd_per_request,
     round(1000 * toFloat64(sum(s.cost_usd)) / nullIf(sum(s.output_tokens), 0), 6) AS usd_per_1000_output
 FROM usage_daily AS s
-WHERE day > today() - {days:UInt16}
+WHERE day > today() - least({days:UInt16}, 20000)
 GROUP BY model
 ORDER BY sum(s.cost_usd) DESC, model

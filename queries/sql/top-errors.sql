@@ -8,13 +8,13 @@ SELECT
     event,
     error_type,
     status_code,
-    any(tool_name) AS tool,
+    argMax(tool_name, last_ts) AS tool,
     error,
     sum(errors) AS times,
     uniqExact(member) AS members,
     max(last_ts) AS last_seen
 FROM errors_daily
-WHERE day > today() - {days:UInt16} AND event != 'api_retries_exhausted'
+WHERE day > today() - least({days:UInt16}, 20000) AND event != 'api_retries_exhausted'
 GROUP BY event, error_type, status_code, error
 ORDER BY times DESC, last_seen DESC, error
 LIMIT {limit:UInt32}

@@ -1,6 +1,7 @@
 -- What changed against the week before?
 --
--- The last seven days, today included, against the seven before. change in percent.
+-- The last seven days, today included, against the seven before. change: how much more or less, in percent of
+-- the week before.
 SELECT
     tupleElement(row, 1) AS figure,
     tupleElement(row, 2) AS this_week,
@@ -9,11 +10,11 @@ SELECT
 FROM
 (
     SELECT arrayJoin([
-        ('cost_usd', toFloat64(ifNull(sumIf(cost_usd, recent), 0)), toFloat64(ifNull(sumIf(cost_usd, NOT recent), 0))),
-        ('sessions', toFloat64(uniqExactIf(session_id, recent AND requests > 0)), toFloat64(uniqExactIf(session_id, NOT recent AND requests > 0))),
+        ('cost_usd', toFloat64(sumIf(cost_usd, recent)), toFloat64(sumIf(cost_usd, NOT recent))),
+        ('sessions', toFloat64(uniqExactIf(session_id, recent AND session_id != '' AND requests > 0)), toFloat64(uniqExactIf(session_id, NOT recent AND session_id != '' AND requests > 0))),
         ('prompts', sumIf(prompts, recent), sumIf(prompts, NOT recent)),
         ('requests', sumIf(requests, recent), sumIf(requests, NOT recent)),
-        ('output_tokens', ifNull(sumIf(output_tokens, recent), 0), ifNull(sumIf(output_tokens, NOT recent), 0)),
+        ('output_tokens', sumIf(output_tokens, recent), sumIf(output_tokens, NOT recent)),
         ('tool_calls', sumIf(tool_calls, recent), sumIf(tool_calls, NOT recent)),
         ('tool_failures', sumIf(tool_failures, recent), sumIf(tool_failures, NOT recent)),
         ('api_errors', sumIf(api_errors, recent), sumIf(api_errors, NOT recent)),

@@ -102,7 +102,7 @@ def by(found: list[Event], column: str, key: Callable[[Event], Any]) -> list[Row
         rows.append(
             {
                 column: value,
-                "sessions": len({event.session for event in requests}),
+                "sessions": len({event.session for event in requests} - {""}),
                 "requests": len(requests),
                 "cost_usd": cost(group),
                 "share": _share(cost(group), whole),
@@ -116,7 +116,7 @@ def sessions_that_worked(found: list[Event]) -> dict[str, list[Event]]:
     working = ("user_prompt", "api_request", "api_error", "tool_result")
     return {
         session: group for session, group in grouped(found, lambda e: e.session).items()
-        if of(group, *working)
+        if session and of(group, *working)
     }  # fmt: skip
 
 
@@ -126,16 +126,14 @@ def failures(found: list[Event]) -> int:
 
 
 def approvals(found: list[Event], all_there_is: list[Event]) -> list[Row]:
-    """What people decided in `found`; only a prompt of the same day follows up a rejection."""
+    """What people decided in `found`."""
     prompts = [
         event for event in of(all_there_is, "user_prompt")
         if event.says.get("command_name") not in ("exit", "quit", "clear")
     ]  # fmt: skip
 
     def anew(event: Event) -> bool:
-        return any(
-            e.session == event.session and e.day == event.day and e.ms > event.ms for e in prompts
-        )
+        return any(e.session == event.session and e.ms > event.ms for e in prompts)
 
     asked = (event for event in of(found, "tool_decision") if event.asked_a_person)
     rows = []
@@ -243,7 +241,7 @@ ANSWERS: dict[str, Callable[[list[Event]], list[Row]]] = {
         for hour, group in grouped(found, lambda e: e.at.hour).items()
     ],
     "client-versions": lambda found: [
-        {"client_version": version, "sessions": len({e.session for e in group})}
+        {"client_version": version, "sessions": len(sessions_that_worked(group))}
         for version, group in grouped(found, lambda e: e.version).items()
     ],
     "sessions": lambda found: [
@@ -254,9 +252,7 @@ ANSWERS: dict[str, Callable[[list[Event]], list[Row]]] = {
             "tool_failures": sum(e.failed for e in of(group, "tool_result")),
             "api_errors": len(of(group, "api_error")),
             "cost_usd": cost(group),
-            "duration_s": (
-                max(e.ms for e in group) // 1000 - min(e.ms for e in group) // 1000
-            ),
+            "duration_s": (max(e.ms for e in group) - min(e.ms for e in group)) / 1000,
         }
         for session, group in sessions_that_worked(found).items()
     ],

@@ -159,7 +159,7 @@ def totals(found: list[Event]) -> dict[str, Any]:
     read = sum(tokens.values()) - tokens["output_tokens"]
     return {
         "cost_usd": oracle.cost(found),
-        "sessions": len({event.session for event in requests}),
+        "sessions": len({event.session for event in requests} - {""}),
         "prompts": len(oracle.of(found, "user_prompt")),
         "requests": len(requests),
         "tool_calls": len(oracle.of(found, "tool_result")),

@@ -21,7 +21,7 @@ FIGURES = {
     "tools_daily": "calls, failures, accepted_by_rule, duration_ms",
     "errors_daily": "errors",
     "activity_hourly": "events, prompts, cost_usd",
-    "durations_daily": "events, retried, duration_ms, about_ms",
+    "durations_daily": "events, duration_ms, about_ms",
     "sessions_daily": "events, prompts, requests, tool_calls, cost_usd",
     "validations": "weight",
     "active_daily": "active_s",
@@ -75,6 +75,40 @@ def test_a_summary_is_never_behind_and_never_counts_twice(stack: Stack) -> None:
     assert totals(stack) == totals(stack, "_now") == totals(stack, "_store")
     [(cost,)] = stack.member("SELECT sum(cost_usd) FROM usage_daily")
     assert cost == oracle.cost(oracle.events(requests))
+
+
+def is_delta(request: Recorded) -> bool:
+    """Of running totals there is a case (tests/e2e/cases)."""
+    return all(
+        metric["sum"]["aggregationTemporality"] == 1
+        for outer in request.body["resourceMetrics"]
+        for scope in outer["scopeMetrics"]
+        for metric in scope["metrics"]
+    )
+
+
+def test_active_time_is_never_behind_and_never_counts_twice(stack: Stack) -> None:
+    sent = (each for each in recorded.requests("metrics", "2.1.330") if is_delta(each))
+    requests = recorded.shifted(list(sent))
+    half = len(requests) // 2
+    read = "SELECT sum(active_s) FROM active_daily"
+    for part in (requests[:half], requests[half:], requests):
+        before = stack.member("SELECT count() FROM metric_points")
+        for request in part:
+            assert stack.post("metrics", json.dumps(request.body).encode()) == 200
+        if part is not requests:  # the third time all of it is there already
+            until(lambda: stack.member("SELECT count() FROM metric_points") != before)  # noqa: B023
+        until(lambda: stack.member(read) == stack.member(read + "_now"))
+    expected = sum(
+        point["asDouble"]
+        for request in requests
+        for name, point, _, _ in recorded.points(request)
+        if name == "claude_code.active_time.total"
+    )
+    assert expected
+    until(lambda: float(stack.member(read)[0][0]) == pytest.approx(expected))
+    refresh(stack)
+    assert float(stack.member(read + "_store")[0][0]) == pytest.approx(expected)
 
 
 def test_what_was_deleted_is_gone_from_every_summary(stack: Stack) -> None:

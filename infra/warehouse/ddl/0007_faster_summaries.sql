@@ -24,14 +24,15 @@ AS SELECT
     e.client_version AS client_version,
     sum(e.weight) AS requests,
     sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    CAST(sum(e.cost_usd * toDecimal128(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
     sum(e.input_tokens * e.weight) AS input_tokens,
     sum(e.output_tokens * e.weight) AS output_tokens,
     sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
     sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
     sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
     sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
-    sumIf(e.weight, e.attempt > 1) AS retried,
+    -- Written to the cache by a client that does not tell for how long.
+    ifNull(sumIf((e.cache_creation_tokens - ifNull(e.cache_creation_1h_tokens, 0)) * e.weight, e.cache_creation_5m_tokens IS NULL), 0) AS cache_creation_untold_tokens,
     sum(e.duration_ms * e.weight) AS duration_ms
 FROM telemetry.telemetry_events AS e FINAL
 LEFT ANY JOIN telemetry.session_labels AS l FINAL ON e.member = l.member AND e.session_id = l.session_id
@@ -65,14 +66,15 @@ SELECT
     e.client_version AS client_version,
     sum(e.weight) AS requests,
     sumIf(e.weight, e.cost_usd IS NULL) AS requests_without_cost,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    CAST(sum(e.cost_usd * toDecimal128(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
     sum(e.input_tokens * e.weight) AS input_tokens,
     sum(e.output_tokens * e.weight) AS output_tokens,
     sum(e.cache_read_tokens * e.weight) AS cache_read_tokens,
     sum(e.cache_creation_tokens * e.weight) AS cache_creation_tokens,
     sum(e.cache_creation_5m_tokens * e.weight) AS cache_creation_5m_tokens,
     sum(e.cache_creation_1h_tokens * e.weight) AS cache_creation_1h_tokens,
-    sumIf(e.weight, e.attempt > 1) AS retried,
+    -- Written to the cache by a client that does not tell for how long.
+    ifNull(sumIf((e.cache_creation_tokens - ifNull(e.cache_creation_1h_tokens, 0)) * e.weight, e.cache_creation_5m_tokens IS NULL), 0) AS cache_creation_untold_tokens,
     sum(e.duration_ms * e.weight) AS duration_ms
 FROM telemetry.telemetry_events AS e FINAL
 LEFT ANY JOIN telemetry.session_labels AS l FINAL ON e.member = l.member AND e.session_id = l.session_id
@@ -140,7 +142,7 @@ WHERE toDate(e.ts) IN (SELECT day FROM telemetry.touched_days WHERE at + 120 >= 
     AND e.synthetic = '' AND e.event IN ('tool_result', 'tool_decision')
 GROUP BY day, member, team, chapter, tool_name;
 
--- --- durations_daily: how long API requests and tools took. about_ms is within 5 % of what was measured.
+-- --- durations_daily: how long API requests and tools took. about_ms is what was measured, or within 5 % of it.
 
 CREATE OR REPLACE VIEW telemetry.durations_daily_now
 AS SELECT
@@ -150,9 +152,8 @@ AS SELECT
     e.event AS event,
     e.model AS model,
     e.tool_name AS tool_name,
-    if(e.duration_ms = 0, 0, toUInt32(exp2(round(log2(e.duration_ms) * 8) / 8))) AS about_ms,
+    if(e.duration_ms < 128, e.duration_ms, toUInt64(round(exp2(round(log2(e.duration_ms) * 8) / 8)))) AS about_ms,
     sum(e.weight) AS events,
-    sumIf(e.weight, e.attempt > 1) AS retried,
     sum(e.duration_ms * e.weight) AS duration_ms
 FROM telemetry.telemetry_events AS e FINAL
 WHERE e.synthetic = '' AND e.event IN ('api_request', 'tool_result')
@@ -179,9 +180,8 @@ SELECT
     e.event AS event,
     e.model AS model,
     e.tool_name AS tool_name,
-    if(e.duration_ms = 0, 0, toUInt32(exp2(round(log2(e.duration_ms) * 8) / 8))) AS about_ms,
+    if(e.duration_ms < 128, e.duration_ms, toUInt64(round(exp2(round(log2(e.duration_ms) * 8) / 8)))) AS about_ms,
     sum(e.weight) AS events,
-    sumIf(e.weight, e.attempt > 1) AS retried,
     sum(e.duration_ms * e.weight) AS duration_ms
 FROM telemetry.telemetry_events AS e FINAL
 WHERE toDate(e.ts) IN (SELECT day FROM telemetry.touched_days WHERE at + 120 >= refreshed)
@@ -247,7 +247,7 @@ AS SELECT
     sumIf(e.weight, e.event = 'api_request') AS requests,
     sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
     sumIf(e.weight, e.event = 'api_error' OR e.success = false) AS failures,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
+    CAST(sumIf(e.cost_usd * toDecimal128(e.weight, 6), e.event = 'api_request'), 'Nullable(Decimal(38, 9))') AS cost_usd
 FROM telemetry.telemetry_events AS e FINAL
 LEFT ANY JOIN telemetry.session_labels AS l FINAL ON e.member = l.member AND e.session_id = l.session_id
 WHERE e.synthetic = ''
@@ -269,7 +269,7 @@ SELECT
     sumIf(e.weight, e.event = 'api_request') AS requests,
     sumIf(e.weight, e.event = 'tool_result') AS tool_calls,
     sumIf(e.weight, e.event = 'api_error' OR e.success = false) AS failures,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd
+    CAST(sumIf(e.cost_usd * toDecimal128(e.weight, 6), e.event = 'api_request'), 'Nullable(Decimal(38, 9))') AS cost_usd
 FROM telemetry.telemetry_events AS e FINAL
 LEFT ANY JOIN telemetry.session_labels AS l FINAL ON e.member = l.member AND e.session_id = l.session_id
 WHERE toDate(e.ts) IN (SELECT day FROM telemetry.touched_days WHERE at + 120 >= refreshed)
@@ -316,7 +316,7 @@ AS SELECT
         AND e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS edits_by_prompt,
     sumIf(e.weight, e.event_type = 'validation_result' AND e.decision = 'accept') AS approved,
     sumIf(e.weight, e.event_type = 'validation_result' AND e.decision = 'reject') AS rejected,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    CAST(sumIf(e.cost_usd * toDecimal128(e.weight, 6), e.event = 'api_request'), 'Nullable(Decimal(38, 9))') AS cost_usd,
     sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
     sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
     sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
@@ -373,7 +373,7 @@ SELECT
         AND e.tool_name IN ('Edit', 'MultiEdit', 'Write', 'NotebookEdit'))) AS edits_by_prompt,
     sumIf(e.weight, e.event_type = 'validation_result' AND e.decision = 'accept') AS approved,
     sumIf(e.weight, e.event_type = 'validation_result' AND e.decision = 'reject') AS rejected,
-    CAST(sum(e.cost_usd * toDecimal64(e.weight, 6)), 'Nullable(Decimal(38, 9))') AS cost_usd,
+    CAST(sumIf(e.cost_usd * toDecimal128(e.weight, 6), e.event = 'api_request'), 'Nullable(Decimal(38, 9))') AS cost_usd,
     sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
     sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
     sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
@@ -384,12 +384,13 @@ WHERE toDate(e.ts) IN (SELECT day FROM telemetry.touched_days WHERE at + 120 >= 
     AND e.synthetic = ''
 GROUP BY day, member, session_id, team, chapter, git_branch;
 
--- --- validations
+-- --- validations: modified means rejected, and prompted anew in the same session. A prompt of another day than
+-- the rejection is seen at the next refresh.
 
 CREATE OR REPLACE VIEW telemetry.validations_now
 AS SELECT
     tupleElement(d, 'ts') AS ts,
-    day,
+    toDate(ts) AS day,
     member,
     session_id,
     tupleElement(d, 'team') AS team,
@@ -402,7 +403,6 @@ AS SELECT
 FROM
 (
     SELECT
-        toDate(e.ts) AS day,
         e.member AS member,
         e.session_id AS session_id,
         groupArrayIf(CAST(
@@ -413,7 +413,7 @@ FROM
     FROM telemetry.telemetry_events AS e FINAL
     LEFT ANY JOIN telemetry.session_labels AS l FINAL ON e.member = l.member AND e.session_id = l.session_id
     WHERE e.synthetic = '' AND e.event_type IN ('validation_result', 'user_prompt')
-    GROUP BY day, member, session_id
+    GROUP BY member, session_id
     HAVING notEmpty(decisions)
 )
 ARRAY JOIN decisions AS d;
@@ -425,7 +425,7 @@ WHERE day NOT IN (SELECT day FROM telemetry.touched_days WHERE at + 120 >= refre
 UNION ALL
 SELECT
     tupleElement(d, 'ts') AS ts,
-    day,
+    toDate(ts) AS day,
     member,
     session_id,
     tupleElement(d, 'team') AS team,
@@ -438,7 +438,6 @@ SELECT
 FROM
 (
     SELECT
-        toDate(e.ts) AS day,
         e.member AS member,
         e.session_id AS session_id,
         groupArrayIf(CAST(
@@ -450,7 +449,7 @@ FROM
     LEFT ANY JOIN telemetry.session_labels AS l FINAL ON e.member = l.member AND e.session_id = l.session_id
     WHERE toDate(e.ts) IN (SELECT day FROM telemetry.touched_days WHERE at + 120 >= refreshed)
         AND e.synthetic = '' AND e.event_type IN ('validation_result', 'user_prompt')
-    GROUP BY day, member, session_id
+    GROUP BY member, session_id
     HAVING notEmpty(decisions)
 )
 ARRAY JOIN decisions AS d;
@@ -490,23 +489,127 @@ FROM
 )
 GROUP BY day, member, session_id;
 
+-- --- what is made of sessions_daily: events that were sent without a session are none, nor is an id under
+-- which nothing was done
+
+CREATE OR REPLACE VIEW telemetry.sessions
+AS SELECT
+    s.member AS member,
+    s.session_id AS session_id,
+    min(s.started) AS started,
+    max(s.ended) AS ended,
+    dateDiff('millisecond', started, ended) / 1000 AS duration_s,
+    any(m.active_s) AS active_s,
+    argMax(s.team, s.ended) AS team,
+    argMax(s.chapter, s.ended) AS chapter,
+    argMax(s.git_branch, s.ended) AS git_branch,
+    max(s.user_id) AS user_id,
+    argMax(s.client_version, s.ended) AS client_version,
+    argMax(s.terminal_type, s.ended) AS terminal_type,
+    arraySort(groupUniqArrayArray(s.models)) AS models,
+    sum(s.events) AS events,
+    sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_by_people,
+    least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_synthetic,
+    sum(s.commands) AS commands,
+    sum(s.subagents) AS subagents,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.refusals) AS refusals,
+    sum(s.compactions) AS compactions,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.edits) AS edits,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+LEFT ANY JOIN
+(
+    SELECT member, session_id, toNullable(sum(active_s)) AS active_s
+    FROM telemetry.active_daily
+    GROUP BY member, session_id
+) AS m ON s.member = m.member AND s.session_id = m.session_id
+WHERE s.session_id != ''
+GROUP BY member, session_id
+HAVING sum(s.prompts) + sum(s.requests) + sum(s.api_errors) + sum(s.tool_calls) > 0;
+
+CREATE OR REPLACE VIEW telemetry.users
+AS SELECT
+    member,
+    user_id,
+    max(account) AS account,
+    min(started) AS first_seen,
+    max(ended) AS last_seen,
+    uniqExactIf(session_id, session_id != '' AND prompts + requests + api_errors + tool_calls > 0) AS sessions,
+    arraySort(groupUniqArray(client_version)) AS client_versions
+FROM telemetry.sessions_daily
+GROUP BY member, user_id;
+
+CREATE OR REPLACE VIEW telemetry.member_daily
+AS SELECT
+    day, member, team, chapter,
+    uniqExactIf(s.session_id, s.session_id != '' AND s.prompts + s.requests + s.api_errors + s.tool_calls > 0) AS sessions,
+    sum(s.prompts) AS prompts,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+GROUP BY day, member, team, chapter;
+
 -- --- daily_metrics: days are read as they were last written down, but for those in which something arrived
 -- since. A row of day 0 is written where there is nothing at all, so that the time is known.
 
+CREATE OR REPLACE VIEW telemetry.daily_metrics_now
+AS SELECT
+    day, team, chapter,
+    uniqExact(member) AS members,
+    uniqExactIf((s.member, s.session_id), s.session_id != '' AND s.prompts + s.requests + s.api_errors + s.tool_calls > 0) AS sessions,
+    sum(s.prompts) AS prompts,
+    sum(s.requests) AS requests,
+    sum(s.api_errors) AS api_errors,
+    sum(s.tool_calls) AS tool_calls,
+    sum(s.tool_failures) AS tool_failures,
+    sum(s.edits) AS edits,
+    sum(s.approved) AS approved,
+    sum(s.rejected) AS rejected,
+    sum(s.cost_usd) AS cost_usd,
+    sum(s.input_tokens) AS input_tokens,
+    sum(s.output_tokens) AS output_tokens,
+    sum(s.cache_read_tokens) AS cache_read_tokens,
+    sum(s.cache_creation_tokens) AS cache_creation_tokens
+FROM telemetry.sessions_daily AS s
+WHERE day > today() - (SELECT events_days FROM telemetry.retention)
+GROUP BY day, team, chapter;
+
+-- A second is too coarse where days are written down twice in a row.
+ALTER TABLE telemetry.daily_metrics_kept ADD COLUMN IF NOT EXISTS written_at DateTime64(3) DEFAULT toDateTime64(version, 3);
+
 CREATE OR REPLACE VIEW telemetry.daily_metrics
 AS WITH
-    (SELECT max(version) FROM telemetry.daily_metrics_kept) AS refreshed,
+    (SELECT max(written_at) FROM telemetry.daily_metrics_kept) AS refreshed,
     today() - (SELECT events_days FROM telemetry.retention) AS oldest
-SELECT * EXCEPT version FROM telemetry.daily_metrics_kept FINAL
+SELECT * EXCEPT (version, written_at) FROM telemetry.daily_metrics_kept FINAL
 WHERE if(
     day > oldest,
-    version = refreshed AND day NOT IN (SELECT day FROM telemetry.touched_days WHERE at + 120 >= refreshed),
-    day > toDate(0) AND (day, version) IN (SELECT day, max(version) FROM telemetry.daily_metrics_kept GROUP BY day))
+    written_at = refreshed AND day NOT IN (SELECT day FROM telemetry.touched_days WHERE at + 120 >= refreshed),
+    day > toDate(0) AND (day, written_at) IN (SELECT day, max(written_at) FROM telemetry.daily_metrics_kept GROUP BY day))
 UNION ALL
 SELECT
     day, team, chapter,
     uniqExact(member) AS members,
-    uniqExactIf((s.member, s.session_id), s.prompts + s.requests + s.api_errors + s.tool_calls > 0) AS sessions,
+    uniqExactIf((s.member, s.session_id), s.session_id != '' AND s.prompts + s.requests + s.api_errors + s.tool_calls > 0) AS sessions,
     sum(s.prompts) AS prompts,
     sum(s.requests) AS requests,
     sum(s.api_errors) AS api_errors,
@@ -529,4 +632,4 @@ DROP TABLE IF EXISTS telemetry.daily_metrics_keep;
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.daily_metrics_keep
 REFRESH EVERY 10 MINUTE APPEND TO telemetry.daily_metrics_kept
 DEFINER = telemetry_admin SQL SECURITY DEFINER
-AS SELECT n.*, now() AS version FROM system.one AS o LEFT JOIN telemetry.daily_metrics_now AS n ON true;
+AS SELECT n.*, now() AS version, now64(3) AS written_at FROM system.one AS o LEFT JOIN telemetry.daily_metrics_now AS n ON true;
