@@ -31,6 +31,8 @@ _ROUNDS, _ENOUGH_SECONDS = 5, 20
 _SAFE_SECONDS = 120
 """For so long after its last event a day is asked of the events instead of the summaries."""
 _MEMORY_MIB = 8000
+_PATIENCE_SECONDS = 3600
+"""ClickHouse says nothing while it merges a hundred million events."""
 # Goals: milliseconds by events, times faster than stock, bytes an event, events a second and core.
 _MS = {10_000_000: 50, 100_000_000: 250}
 _TIMES, _BYTES, _RATE = 20, 25, 12_500
@@ -104,45 +106,28 @@ def _fill(client: Client, member: str, events: int) -> float:
 
 
 def _optimize(client: Client) -> None:
-    """Partition by partition: ClickHouse says nothing meanwhile, and clients give up."""
     for table in (names.EVENTS, stock.TABLE):
-        found = client.query(
-            "SELECT DISTINCT partition_id FROM system.parts "
-            "WHERE active AND database = {db:String} AND table = {t:String}",
-            parameters={"db": names.DATABASE, "t": table},
-        )
         with step(f"Merging {table}"):
-            for (partition,) in found.result_rows:
-                client.command(
-                    f"OPTIMIZE TABLE {names.DATABASE}.{table} PARTITION ID '{partition}' FINAL"
-                )
+            client.command(f"OPTIMIZE TABLE {names.DATABASE}.{table} FINAL")
 
 
 def _settle(client: Client) -> dict[str, float]:
     """Wait until the summaries have what was filled in; seconds that each took, all at once."""
-    views = [f"{summary}_refresh" for summary in names.SUMMARIES]
-    asked = (
-        "SELECT view, last_success_duration_ms FROM system.view_refreshes "
-        "WHERE view IN {v:Array(String)} AND status != 'Running' "
-        "AND last_success_time >= {t:DateTime}"
-    )
     with step("Waiting for the summaries"):
         time.sleep(_SAFE_SECONDS + 5)
-        began = client.command("SELECT now()")
-        for view in views:
-            client.command(f"SYSTEM REFRESH VIEW {names.DATABASE}.{view}")
-        given = {"v": views, "t": began}
-        while len(found := client.query(asked, parameters=given).result_rows) < len(views):
-            time.sleep(1)
-        for what in ("REFRESH", "WAIT"):
-            client.command(f"SYSTEM {what} VIEW {names.DATABASE}.{names.DAILY_METRICS_KEEP}")
-    return {view.removesuffix("_refresh"): ms / 1000 for view, ms in found}
+        warehouse.refresh(client)
+    found = client.query(
+        "SELECT view, last_success_duration_ms FROM system.view_refreshes "
+        "WHERE view IN {v:Array(String)}",
+        parameters={"v": names.SUMMARY_REFRESHES},
+    )
+    return {view.removesuffix("_refresh"): ms / 1000 for view, ms in found.result_rows}
 
 
 @contextmanager
 def _quiet(client: Client) -> Iterator[None]:
     """No refresh meanwhile: what one costs is told apart."""
-    views = [*(f"{summary}_refresh" for summary in names.SUMMARIES), names.DAILY_METRICS_KEEP]
+    views = (*names.SUMMARY_REFRESHES, names.DAILY_METRICS_KEEP)
     for view in views:
         client.command(f"SYSTEM STOP VIEW {names.DATABASE}.{view}")
     yield
@@ -260,7 +245,7 @@ def _verdict(well: bool) -> str:
 def measure(events: int) -> None:
     """Measure and write."""
     with running(limits={"clickhouseMemoryMib": _MEMORY_MIB}) as stack:
-        client = warehouse.as_admin(stack.settings, stack.home.secrets())
+        client = warehouse.as_admin(stack.settings, stack.home.secrets(), seconds=_PATIENCE_SECONDS)
         client.database = names.DATABASE
         inserted = _insert_rate(client, stack)
         stock.create(stack, client)

@@ -23,9 +23,10 @@ ask() {
         --data-urlencode 'database=telemetry' --data-urlencode "default_format=$format" \
         --data-urlencode "query@$file"
     defaults=$(sed -n 's/^-- param \([a-z_]*\) [A-Za-z0-9]* = *\([^ :]*\) *:.*/\1=\2/p' "$file")
-    for pair in $defaults $given; do
-        # Named twice, the first would count.
-        case " $given " in *" ${pair%%=*}="*) case " $given " in *" $pair "*) ;; *) continue ;; esac ;; esac
+    for pair in $defaults; do
+        case " $given" in *" ${pair%%=*}="*) ;; *) given="$given $pair" ;; esac
+    done
+    for pair in $given; do
         set -- "$@" --data-urlencode "param_$pair"
     done
     curl "$@" "$url/"

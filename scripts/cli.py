@@ -344,18 +344,13 @@ def prices(
     json: Json = False,
 ) -> None:
     """The price list that `query cost-check` checks costs against: show it, or add a price."""
-    from infra.warehouse.prices import FILE, price_list
+    from infra.warehouse.prices import FILE, PARTS, price_list
     from scripts import prices as pricing
     from scripts import query as asking
     from scripts import warehouse
 
-    usd = {
-        "input": input_,
-        "output": output,
-        "cache_write_5m": cache_write_5m,
-        "cache_write_1h": cache_write_1h,
-        "cache_read": cache_read,
-    }
+    given = (input_, output, cache_write_5m, cache_write_1h, cache_read)
+    usd = dict(zip(PARTS, given, strict=True))
     if not model:
         if since or source or any(usd.values()):
             raise Misuse("Which model's price is it? `telemetry prices MODEL --input ...`")

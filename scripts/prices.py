@@ -16,16 +16,7 @@ from infra.warehouse import prices
 from infra.warehouse.prices import Price, PriceList
 from scripts.errors import Misuse
 
-COLUMNS = (
-    "model",
-    "from",
-    "input",
-    "output",
-    "cache_write_5m",
-    "cache_write_1h",
-    "cache_read",
-    "source",
-)
+COLUMNS = ("model", "from", *prices.PARTS, "source")
 
 
 def rows() -> list[list[object]]:
@@ -34,11 +25,7 @@ def rows() -> list[list[object]]:
         [
             price.model,
             "" if price.since == prices.ALWAYS else price.since,
-            price.input,
-            price.output,
-            price.cache_write_5m,
-            price.cache_write_1h,
-            price.cache_read,
+            *(getattr(price, part) for part in prices.PARTS),
             price.source,
         ]
         for price in sorted(prices.price_list().prices, key=lambda each: (each.model, each.since))
@@ -62,8 +49,8 @@ def _line(price: Price) -> str:
     given = {"model": price.model}
     if price.since != prices.ALWAYS:
         given["from"] = str(price.since)
-    for name in ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"):
-        given[name] = format(getattr(price, name).normalize(), "f")
+    for part in prices.PARTS:
+        given[part] = format(getattr(price, part).normalize(), "f")
     text = ", ".join(f"{key}: {value}" for key, value in given.items())
     quoted = (
         f", source: {yaml.safe_dump(price.source, width=10**6).strip()}" if price.source else ""

@@ -44,7 +44,7 @@ def wait(address: str, seconds: float) -> bool:
     return False
 
 
-def _client(settings: Settings, user: str, password: str) -> Client:
+def _client(settings: Settings, user: str, password: str, seconds: int = 120) -> Client:
     import clickhouse_connect  # slow to import, and most commands do without
     from clickhouse_connect.driver.exceptions import Error
     from clickhouse_connect.driver.httputil import get_pool_manager
@@ -60,7 +60,7 @@ def _client(settings: Settings, user: str, password: str) -> Client:
             autogenerate_session_id=False,
             # Of its own: the default one would look for this machine behind HTTP_PROXY.
             pool_mgr=get_pool_manager(),
-            send_receive_timeout=120,
+            send_receive_timeout=seconds,
         )
     except Error as error:
         if "AUTHENTICATION_FAILED" in str(error):
@@ -75,9 +75,12 @@ def _client(settings: Settings, user: str, password: str) -> Client:
         ) from None
 
 
-def as_admin(settings: Settings, secrets: Secrets) -> Client:
-    """For schema, verification and upkeep. Reads are de-duplicated (the profile says final)."""
-    return _client(settings, names.ADMIN_USER, secrets.admin_password)
+def as_admin(settings: Settings, secrets: Secrets, *, seconds: int = 120) -> Client:
+    """For schema, verification and upkeep. Reads are de-duplicated (the profile says final).
+
+    No answer for so many seconds is an error.
+    """
+    return _client(settings, names.ADMIN_USER, secrets.admin_password, seconds)
 
 
 def as_member(settings: Settings, secrets: Secrets) -> Client:
@@ -99,8 +102,7 @@ def count(client: Client, table: str, *, synthetic: str = "") -> int:
 def refresh(client: Client) -> None:
     """Bring the summaries up to date, now. They follow what arrives by themselves, but learn of
     deletions and labels only when they are refreshed."""
-    summaries = [f"{summary}_refresh" for summary in names.SUMMARIES]
-    for views in (summaries, [names.DAILY_METRICS_KEEP]):
+    for views in (names.SUMMARY_REFRESHES, (names.DAILY_METRICS_KEEP,)):
         for what in ("REFRESH", "WAIT"):
             for view in views:
                 client.command(f"SYSTEM {what} VIEW {names.DATABASE}.{view}")

@@ -31,6 +31,7 @@ SUMMARIES = (
     "active_daily",
 )
 """Each X with X_now, X_store and X_refresh beside it (0005_rollups.sql, 0007)."""
+SUMMARY_REFRESHES = tuple(f"{name}_refresh" for name in SUMMARIES)
 DAILY_METRICS_KEEP = "daily_metrics_keep"
 """Writes days down as the summaries have them, so it comes after them."""
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 FILE = Path(__file__).parent / "prices.yaml"
 ALWAYS = date(1970, 1, 1)
 """Since a model exists."""
+PARTS = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+"""What a price consists of."""
 
 Usd = Field(ge=0)
 
@@ -52,11 +54,10 @@ def price_list() -> PriceList:
 
 def select() -> str:
     """The prices as a SELECT of constants; nullable, so that a join finds no price instead of 0."""
-    columns = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
-    usd = ", ".join(f"{name} Nullable(Decimal(18, 6))" for name in columns)
+    usd = ", ".join(f"{name} Nullable(Decimal(18, 6))" for name in PARTS)
     rows = ", ".join(
         f"('{price.model}', '{price.since}', "
-        + ", ".join(f"'{getattr(price, name)}'" for name in columns)
+        + ", ".join(f"'{getattr(price, name)}'" for name in PARTS)
         + ")"
         for price in price_list().prices
     )

@@ -15,14 +15,15 @@ from infra.warehouse.migrations import Migration, SchemaError
 from tests.conftest import Stack
 
 
+def latest(view: str) -> str:
+    """What a view asks, as the last file has it that says so."""
+    text = "".join(f"{each};" for file in migrations.migrations() for each in file.statements)
+    return str(re.findall(rf"VIEW telemetry[.]{view}\s+AS ([^;]*);", text)[-1])
+
+
 @pytest.mark.parametrize("name", names.SUMMARIES)
 def test_touched_days_are_asked_as_all_days_are(name: str) -> None:
     """The text stands twice, so that ClickHouse has a view less to plan."""
-    text = "".join(f"{each};" for file in migrations.migrations() for each in file.statements)
-
-    def latest(view: str) -> str:
-        return str(re.findall(rf"VIEW telemetry[.]{view}\s+AS ([^;]*);", text)[-1])
-
     stored, _, touched = latest(name).partition("UNION ALL\n")
     guard = (
         r"toDate[(][ep][.]ts[)] IN "
@@ -30,6 +31,14 @@ def test_touched_days_are_asked_as_all_days_are(name: str) -> None:
     )
     assert re.sub(guard, "", touched) == latest(f"{name}_now") != touched
     assert f"FROM telemetry.{name}_store" in stored
+
+
+def test_touched_days_of_daily_metrics_are_asked_as_all_days_are() -> None:
+    _, _, touched = latest("daily_metrics").partition("UNION ALL\n")
+    figures, _, condition = touched.partition("\nFROM telemetry.sessions_daily_now AS s\n")
+    expected, _, _ = latest("daily_metrics_now").partition("\nFROM telemetry.sessions_daily AS s\n")
+    assert figures == expected
+    assert "WHERE day > oldest AND day IN (SELECT day FROM telemetry.touched_days" in condition
 
 
 def test_every_statement_can_be_run_again() -> None:

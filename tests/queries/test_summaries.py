@@ -165,8 +165,7 @@ def test_summaries_are_refreshed_by_themselves(stack: Stack) -> None:
     views = stack.admin(
         "SELECT view, exception FROM system.view_refreshes WHERE database = 'telemetry'"
     )
-    refreshed = {f"{name}_refresh" for name in names.SUMMARIES}
-    refreshed.add(names.DAILY_METRICS_KEEP)
+    refreshed = {*names.SUMMARY_REFRESHES, names.DAILY_METRICS_KEEP}
     assert {view for view, _ in views} == refreshed
     assert {exception for _, exception in views} == {""}
 

@@ -18,6 +18,7 @@ from stacks.home import PROJECT
 from tests.conftest import Stack, until
 from tests.e2e.test_unusual_requests import log, request
 from tests.queries.test_shipped import answer
+from tests.queries.test_summaries import refresh
 
 pytestmark = pytest.mark.stack
 
@@ -52,9 +53,7 @@ def test_a_very_dear_request_is_counted_to_the_micro_dollar(stack: Stack) -> Non
     send(stack, event("api_request", str(uuid.uuid4()), 0, says))
     [row] = [each for each in answer(stack, "cost-by-model") if each["model"] == "dear"]
     assert row["cost_usd"] == Decimal("1234567.890123")
-    client = warehouse.as_admin(stack.settings, stack.home.secrets())
-    warehouse.refresh(client)
-    client.close_connections()
+    refresh(stack)
     [row] = [each for each in answer(stack, "cost-by-model") if each["model"] == "dear"]
     assert row["cost_usd"] == Decimal("1234567.890123")
 
@@ -90,9 +89,7 @@ def test_a_rejection_before_midnight_is_followed_up_after_it(stack: Stack) -> No
         event("tool_decision", session, 1, says, at=before),
         event("user_prompt", session, 2, {}),
     )
-    client = warehouse.as_admin(stack.settings, stack.home.secrets())
-    warehouse.refresh(client)
-    client.close_connections()
+    refresh(stack)
     asked = "SELECT toDate(ts) = day, outcome FROM validations WHERE session_id = {s:String}"
     assert stack.member(asked, s=session) == [(1, "modified")]
     [row] = [each for each in answer(stack, "rework") if each["session_id"] == session]

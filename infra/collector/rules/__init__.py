@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 _HERE = Path(__file__).parent
+
+# What is searched is in lower case: a word that is not would never be found, and its secrets pass.
+_Word = Annotated[str, StringConstraints(pattern=r"^[^A-Z]+$")]
 
 
 class _Rule(BaseModel):
@@ -23,7 +26,7 @@ class Pattern(_Rule):
     what: str
     regex: str
     """RE2. Where `keep` is set, capture group 1 is the text before the secret, which stays."""
-    needs: tuple[tuple[str, ...], ...] = ()
+    needs: tuple[tuple[_Word, ...], ...] = ()
     """In lower case. Each match holds a word of each; without any, every record is searched."""
     keep: bool = False
     after: str = ""
