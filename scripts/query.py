@@ -85,6 +85,8 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format) ->
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([_shown(value) for value in row] for row in rows)
+    elif not rows:
+        console.say("No rows.")
     else:
         table = Table(*columns)
         for row in rows:

@@ -29,6 +29,11 @@ def test_a_table_in_a_pipe_is_whole_and_without_colour(stack: Stack) -> None:
     assert "\x1b[" not in found
 
 
+def test_a_table_of_nothing_says_so_and_leaves_a_pipe_empty(stack: Stack) -> None:
+    done = stack.run("query", "--sql", "SELECT 1 AS x WHERE false")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "No rows.\n")
+
+
 def test_a_query_that_is_wrong_is_said_with_exit_code_1_and_misuse_with_2(stack: Stack) -> None:
     wrong = stack.run("query", "--sql", "SELECT nonsense FROM telemetry_events")
     assert wrong.returncode == 1
