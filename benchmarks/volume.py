@@ -119,7 +119,7 @@ def _settle(client: Client) -> dict[str, float]:
     found = client.query(
         "SELECT view, last_success_duration_ms FROM system.view_refreshes "
         "WHERE view IN {v:Array(String)}",
-        parameters={"v": names.SUMMARY_REFRESHES},
+        parameters={"v": list(names.SUMMARY_REFRESHES)},
     )
     return {view.removesuffix("_refresh"): ms / 1000 for view, ms in found.result_rows}
 
