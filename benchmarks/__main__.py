@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import results, start, volume
+from benchmarks import proof, results, rules, start, volume
 
 _EVENTS = 10_000_000
 
@@ -23,11 +23,18 @@ def main() -> None:
     parser.add_argument(
         "--volume-rows", type=int, metavar="N", help="the same with N events, not 10 M"
     )
+    parser.add_argument("--proof", action="store_true", help="only what the rules find, by class")
+    parser.add_argument("--rules", action="store_true", help="only what the rules cost")
     chosen = parser.parse_args()
     only_volume = chosen.volume or chosen.volume_rows is not None
-    if chosen.start or chosen.cold or not only_volume:
+    everything = not (chosen.start or chosen.cold or only_volume or chosen.proof or chosen.rules)
+    if chosen.proof or everything:
+        proof.measure()
+    if chosen.rules or everything:
+        rules.measure()
+    if chosen.start or chosen.cold or everything:
         start.measure(cold=chosen.cold)
-    if only_volume or not (chosen.start or chosen.cold):
+    if only_volume or everything:
         volume.measure(chosen.volume_rows or _EVENTS)
     print(results.RESULTS.read_text())
 

@@ -21,17 +21,21 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def description() -> str:
-    """One line a fact, as Markdown."""
-    commit = subprocess.run(
+def commit() -> str:
+    """The commit that is measured."""
+    return subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=PROJECT, capture_output=True, text=True
     ).stdout.strip()
+
+
+def description() -> str:
+    """One line a fact, as Markdown."""
     memory = psutil.virtual_memory().total / 1024**3
     return "\n".join(
         (
             f"- {_processor()}, {psutil.cpu_count()} cores, {memory:.0f} GiB memory",
             f"- {platform.system()} {platform.release()} {platform.machine()}, "
             f"Python {platform.python_version()}",
-            f"- commit {commit}, {datetime.now(UTC):%Y-%m-%d}",
+            f"- commit {commit()}, {datetime.now(UTC):%Y-%m-%d}",
         )
     )

@@ -68,9 +68,10 @@ class Compared:
         return self.stock.ms / self.everybody.ms if self.stock else None
 
 
-def _generate(
+def generate(
     client: Client, member: str, *, first: int, sessions: int, begin: float, seconds: float
 ) -> None:
+    """Sessions of a hundred events, straight into the landing table."""
     client.command(
         _GENERATOR.read_text(encoding="utf-8"),
         parameters={
@@ -94,7 +95,7 @@ def _fill(client: Client, member: str, events: int) -> float:
         for first in range(0, sessions, size):
             shown.update(f"{first * _PER_SESSION:,}")
             part = min(size, sessions - first)
-            _generate(
+            generate(
                 client,
                 member,
                 first=first,
@@ -168,7 +169,7 @@ def _compare(stack: Stack, client: Client) -> list[Compared]:
     found = []
     with step("Asking") as shown, _quiet(client):
         # As while people work: today's events are not in the summaries yet.
-        _generate(
+        generate(
             client, secrets.member, first=2**40, sessions=1, begin=time.time() - 1800, seconds=1
         )
         for query in queries.shipped().values():
@@ -224,7 +225,7 @@ def _columns(client: Client) -> list[tuple[str, str]]:
 def _insert_rate(client: Client, stack: Stack) -> rate.Rate:
     """On an empty store, before it is filled; emptied again afterwards."""
     with step(f"Sending for {rate.SECONDS} s"):
-        _generate(
+        generate(
             client,
             stack.home.secrets().member,
             first=0,

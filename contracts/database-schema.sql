@@ -109,6 +109,29 @@ ENGINE = MergeTree
 ORDER BY (day, member, chapter, event)
 SETTINGS index_granularity = 8192;
 
+CREATE TABLE telemetry.event_content
+(
+    `ts` DateTime64(3, 'UTC') COMMENT 'Of the event' CODEC(Delta(8), ZSTD(1)),
+    `event` LowCardinality(String) COMMENT 'Name of the event' CODEC(ZSTD(1)),
+    `kind` LowCardinality(String) COMMENT 'Attribute that held the text: prompt, response, tool_parameters, tool_input or error.message' CODEC(ZSTD(1)),
+    `session_id` String CODEC(ZSTD(3)),
+    `prompt_id` String CODEC(ZSTD(3)),
+    `seq` UInt64 COMMENT 'Of the event: with session_id, ts and event it joins telemetry_events' CODEC(DoubleDelta, ZSTD(1)),
+    `record_hash` UInt64 COMMENT 'Of the event' CODEC(ZSTD(1)),
+    `member` LowCardinality(String) CODEC(ZSTD(1)),
+    `tool_name` LowCardinality(String) CODEC(ZSTD(1)),
+    `tool_use_id` String CODEC(ZSTD(1)),
+    `content` String COMMENT 'The text, sanitized, 16 KiB at most' CODEC(ZSTD(3)),
+    `synthetic` LowCardinality(String) COMMENT 'Run id of a self-test; people never see these rows' CODEC(ZSTD(1)),
+    `stored_at` DateTime DEFAULT now() CODEC(Delta(4), ZSTD(1))
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(ts)
+PRIMARY KEY (toDate(ts), member, session_id)
+ORDER BY (toDate(ts), member, session_id, seq, ts, event, record_hash, kind)
+TTL toDateTime(ts) + toIntervalDay(14)
+SETTINGS index_granularity = 8192;
+
 CREATE TABLE telemetry.metric_points
 (
     `ts` DateTime64(3, 'UTC') COMMENT 'End of the interval' CODEC(Delta(8), ZSTD(1)),
@@ -145,6 +168,7 @@ CREATE TABLE telemetry.metric_points
     `weight` Float64 DEFAULT 1,
     `synthetic` LowCardinality(String) COMMENT 'Run id of a self-test; people never see these rows',
     `extra` Map(LowCardinality(String), String) COMMENT 'Everything else that may be kept, as sent' CODEC(ZSTD(1)),
+    `dropped` Array(LowCardinality(String)) COMMENT 'Names of attributes that came with it and were not stored' CODEC(ZSTD(1)),
     `stored_at` DateTime DEFAULT now() CODEC(Delta(4), ZSTD(1)),
     INDEX idx_session session_id TYPE bloom_filter(0.01) GRANULARITY 1
 )
@@ -245,11 +269,13 @@ FROM `values`('model String, since Date, input Nullable(Decimal(18, 6)), output 
 CREATE VIEW telemetry.retention
 (
     `events_days` UInt8,
-    `metrics_days` UInt8
+    `metrics_days` UInt8,
+    `content_days` UInt8
 )
 AS SELECT
     90 AS events_days,
-    90 AS metrics_days;
+    90 AS metrics_days,
+    14 AS content_days;
 
 CREATE TABLE telemetry.schema_migrations
 (
@@ -373,6 +399,7 @@ CREATE TABLE telemetry.telemetry_events
     `weight` Float64 DEFAULT 1 COMMENT 'How many events this row stands for; multiply every sum by it' CODEC(ZSTD(1)),
     `synthetic` LowCardinality(String) COMMENT 'Run id of a self-test; people never see these rows' CODEC(ZSTD(1)),
     `extra` Map(LowCardinality(String), String) COMMENT 'Everything else that may be kept, as sent' CODEC(ZSTD(3)),
+    `dropped` Array(LowCardinality(String)) COMMENT 'Names of attributes that came with it and were not stored' CODEC(ZSTD(1)),
     `stored_at` DateTime DEFAULT now() COMMENT 'When the row was written' CODEC(Delta(4), ZSTD(1)),
     INDEX idx_session session_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX idx_request request_id TYPE bloom_filter(0.01) GRANULARITY 1
@@ -898,6 +925,39 @@ GROUP BY
     status_code,
     error;
 
+CREATE MATERIALIZED VIEW telemetry.event_content_mv TO telemetry.event_content
+(
+    `ts` DateTime64(3, 'UTC'),
+    `event` String,
+    `kind` String,
+    `session_id` String,
+    `prompt_id` String,
+    `seq` UInt64,
+    `record_hash` UInt64,
+    `member` String,
+    `tool_name` String,
+    `tool_use_id` String,
+    `content` String,
+    `synthetic` String
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS WITH
+    LogAttributes AS a
+SELECT
+    toDateTime64(Timestamp, 3, 'UTC') AS ts,
+    a['event.name'] AS event,
+    arrayJoin(arrayFilter(k -> ((a[k]) != ''), ['tool_parameters', 'error.message', 'prompt', 'response', 'tool_input'])) AS kind,
+    a['session.id'] AS session_id,
+    a['prompt.id'] AS prompt_id,
+    coalesce(toUInt64OrNull(a['event.sequence']), 0) AS seq,
+    reinterpretAsUInt64(reverse(unhex(a['telemetry.record_hash']))) AS record_hash,
+    ResourceAttributes['member'] AS member,
+    a['tool_name'] AS tool_name,
+    if((a['tool_use_id']) != '', a['tool_use_id'], a['use_id']) AS tool_use_id,
+    a[kind] AS content,
+    a['telemetry.synthetic'] AS synthetic
+FROM telemetry.otel_logs_in;
+
 CREATE VIEW telemetry.labels
 (
     `member` LowCardinality(String),
@@ -932,14 +992,15 @@ CREATE MATERIALIZED VIEW telemetry.metric_points_gauge_mv TO telemetry.metric_po
     `client_version` String,
     `weight` Float64,
     `synthetic` String,
-    `extra` Map(LowCardinality(String), String)
+    `extra` Map(LowCardinality(String), String),
+    `dropped` Array(String)
 )
 DEFINER = telemetry_views SQL SECURITY DEFINER
 AS WITH
     Attributes AS a,
     ResourceAttributes AS r,
     (k -> if((a[k]) != '', a[k], r[k])) AS context,
-    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'telemetry.record_hash', 'telemetry.synthetic', 'weight'] AS texts
+    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'weight'] AS texts
 SELECT
     toDateTime64(TimeUnix, 3, 'UTC') AS ts,
     toDateTime64(StartTimeUnix, 3, 'UTC') AS start_ts,
@@ -959,7 +1020,8 @@ SELECT
     r['service.version'] AS client_version,
     if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
     a['telemetry.synthetic'] AS synthetic,
-    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra
+    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'telemetry.dropped')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra,
+    arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_metrics_gauge_in;
 
 CREATE MATERIALIZED VIEW telemetry.metric_points_sum_mv TO telemetry.metric_points
@@ -997,14 +1059,15 @@ CREATE MATERIALIZED VIEW telemetry.metric_points_sum_mv TO telemetry.metric_poin
     `agent_name` String,
     `weight` Float64,
     `synthetic` String,
-    `extra` Map(LowCardinality(String), String)
+    `extra` Map(LowCardinality(String), String),
+    `dropped` Array(String)
 )
 DEFINER = telemetry_views SQL SECURITY DEFINER
 AS WITH
     Attributes AS a,
     ResourceAttributes AS r,
     (k -> if((a[k]) != '', a[k], r[k])) AS context,
-    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'query_source', 'effort', 'type', 'start_type', 'tool_name', 'decision', 'source', 'language', 'skill.name', 'agent.name', 'telemetry.record_hash', 'telemetry.synthetic', 'weight'] AS texts
+    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'query_source', 'effort', 'type', 'start_type', 'tool_name', 'decision', 'source', 'language', 'skill.name', 'agent.name', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'weight'] AS texts
 SELECT
     toDateTime64(TimeUnix, 3, 'UTC') AS ts,
     toDateTime64(StartTimeUnix, 3, 'UTC') AS start_ts,
@@ -1039,7 +1102,8 @@ SELECT
     a['agent.name'] AS agent_name,
     if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
     a['telemetry.synthetic'] AS synthetic,
-    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'host.arch')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra
+    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'host.arch', 'telemetry.dropped')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra,
+    arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_metrics_sum_in;
 
 CREATE VIEW telemetry.sessions_daily
@@ -1305,7 +1369,8 @@ CREATE MATERIALIZED VIEW telemetry.telemetry_events_mv TO telemetry.telemetry_ev
     `agent_name` String,
     `weight` Float64,
     `synthetic` String,
-    `extra` Map(LowCardinality(String), String)
+    `extra` Map(LowCardinality(String), String),
+    `dropped` Array(String)
 )
 DEFINER = telemetry_views SQL SECURITY DEFINER
 AS WITH
@@ -1313,9 +1378,9 @@ AS WITH
     ResourceAttributes AS r,
     (x -> coalesce(toUInt64OrNull(x), accurateCastOrNull(round(toFloat64OrNull(x)), 'UInt64'))) AS number,
     (k -> if((a[k]) != '', a[k], r[k])) AS context,
-    ['session.id', 'user.id', 'prompt.id', 'event.name', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'request_id', 'query_source', 'speed', 'effort', 'error', 'error_type', 'command_name', 'tool_name', 'tool_use_id', 'use_id', 'tool_source', 'decision', 'decision_type', 'source', 'decision_source', 'permission_mode', 'skill.name', 'agent.name', 'agent_type', 'anthropic.provider', 'anthropic.custom_base_url', 'telemetry.record_hash', 'telemetry.synthetic'] AS texts,
+    ['session.id', 'user.id', 'prompt.id', 'event.name', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'request_id', 'query_source', 'speed', 'effort', 'error', 'error_type', 'command_name', 'tool_name', 'tool_use_id', 'use_id', 'tool_source', 'decision', 'decision_type', 'source', 'decision_source', 'permission_mode', 'skill.name', 'agent.name', 'agent_type', 'anthropic.provider', 'anthropic.custom_base_url', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'tool_parameters', 'error.message', 'prompt', 'response', 'tool_input'] AS texts,
     ['event.sequence', 'input_tokens', 'output_tokens', 'cache_read_tokens', 'cache_creation_tokens', 'cache_creation_5m_tokens', 'cache_creation_1h_tokens', 'duration_ms', 'ttft_ms', 'attempt', 'status_code', 'response_length', 'prompt_length', 'tool_input_size_bytes', 'tool_result_size_bytes'] AS numbers,
-    ['member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'os.version', 'host.arch'] AS context_texts
+    ['member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'os.version', 'host.arch', 'telemetry.dropped'] AS context_texts
 SELECT
     toDateTime64(Timestamp, 3, 'UTC') AS ts,
     a['event.name'] AS event,
@@ -1372,7 +1437,8 @@ SELECT
     if((a['agent.name']) != '', a['agent.name'], a['agent_type']) AS agent_name,
     if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
     a['telemetry.synthetic'] AS synthetic,
-    mapConcat(mapFilter((k, v) -> (NOT has(context_texts, k)), r), mapFilter((k, v) -> ((NOT has(texts, k)) AND (NOT (has(numbers, k) AND (number(v) IS NOT NULL))) AND (NOT ((k IN ('cost_usd', 'cost_usd_micros')) AND (cost_usd IS NOT NULL))) AND (NOT ((k = 'success') AND (v IN ('true', 'false')))) AND (NOT ((k = 'app.version') AND (v = (r['service.version'])))) AND (NOT ((k = 'weight') AND (toFloat64OrZero(v) > 0)))), a)) AS extra
+    mapConcat(mapFilter((k, v) -> (NOT has(context_texts, k)), r), mapFilter((k, v) -> ((NOT has(texts, k)) AND (NOT (has(numbers, k) AND (number(v) IS NOT NULL))) AND (NOT ((k IN ('cost_usd', 'cost_usd_micros')) AND (cost_usd IS NOT NULL))) AND (NOT ((k = 'success') AND (v IN ('true', 'false')))) AND (NOT ((k = 'app.version') AND (v = (r['service.version'])))) AND (NOT ((k = 'weight') AND (toFloat64OrZero(v) > 0)))), a)) AS extra,
+    arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_logs_in;
 
 CREATE VIEW telemetry.tools_daily

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from infra.collector import rules
 from infra.settings import Settings
 
 ENABLED_FILE = "telemetry-enabled.env"
@@ -68,11 +69,7 @@ def enabled(settings: Settings, context: WorkContext) -> tuple[Variable, ...]:
         Variable("OTEL_METRICS_INCLUDE_SESSION_ID", "true", "Without it, events have no session."),
         Variable("OTEL_METRICS_INCLUDE_VERSION", "true", "Which client version reported."),
         Variable("OTEL_METRICS_INCLUDE_ENTRYPOINT", "true", "Terminal, editor or SDK."),
-        Variable("OTEL_LOG_USER_PROMPTS", "0", "Texts stay in the client: prompts,"),
-        Variable("OTEL_LOG_ASSISTANT_RESPONSES", "0", "answers,"),
-        Variable("OTEL_LOG_TOOL_DETAILS", "0", "commands, paths and arguments,"),
-        Variable("OTEL_LOG_TOOL_CONTENT", "0", "what tools printed,"),
-        Variable("OTEL_LOG_RAW_API_BODIES", "0", "and whole conversations."),
+        *_texts(settings.content),
     )
     attributes = resource_attributes(context)
     if not attributes:
@@ -80,6 +77,22 @@ def enabled(settings: Settings, context: WorkContext) -> tuple[Variable, ...]:
     return (
         *switched_on,
         Variable("OTEL_RESOURCE_ATTRIBUTES", attributes, "What the work is filed under."),
+    )
+
+
+def _texts(level: rules.Level) -> tuple[Variable, ...]:
+    """What the client may send of texts: what the content level keeps, and no more."""
+    kept = {each.name for each in rules.content(level)}
+
+    def gate(name: str, why: str, *attributes: str) -> Variable:
+        return Variable(name, "1" if kept.intersection(attributes) else "0", why)
+
+    return (
+        gate("OTEL_LOG_USER_PROMPTS", f"Texts at content level `{level}`: prompts,", "prompt"),
+        gate("OTEL_LOG_ASSISTANT_RESPONSES", "answers,", "response"),
+        gate("OTEL_LOG_TOOL_DETAILS", "commands, paths and arguments,", "tool_parameters"),
+        gate("OTEL_LOG_TOOL_CONTENT", "what tools printed (never),"),
+        gate("OTEL_LOG_RAW_API_BODIES", "and whole conversations (never)."),
     )
 
 

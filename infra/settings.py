@@ -24,6 +24,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from infra.collector import rules
+
 PROJECT = "telemetry"
 
 Stack = Literal["embedded", "local"]
@@ -75,6 +77,9 @@ class Retention(_Group):
 
     events_days: Days = Field(90, description="raw events (telemetry_events)")
     metrics_days: Days = Field(90, description="metric points")
+    content_days: Annotated[int, Field(ge=1, le=90)] = Field(
+        14, description="texts (event_content), where `content` keeps any"
+    )
 
 
 class Limits(_Group):
@@ -197,6 +202,69 @@ class Chapters(_Group):
         return value
 
 
+class Code(_Group):
+    """What keeps code out of texts, whatever `content` says."""
+
+    exclude_paths: tuple[str, ...] = Field(
+        (),
+        description="globs such as `src/secret/**`: the texts of an event that names such a path "
+        "are not kept",
+    )
+    exclude_tools: tuple[str, ...] = Field(
+        (), description="tools such as `WebFetch` whose commands, arguments and input are not kept"
+    )
+    include_only: tuple[str, ...] = Field(
+        (),
+        description="globs such as `chapters/**/*.md`: files whose contents may be kept, at "
+        "content level `full`; with any, tools that work on other files keep no texts at all",
+    )
+
+    @field_validator("exclude_paths", "include_only")
+    @classmethod
+    def _globs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for glob in value:
+            if not re.fullmatch(r"[^\s\\\"'`\[\]{}]{1,200}", glob) or not re.search(
+                r"[^*/?.]", glob
+            ):
+                message = (
+                    f"`{glob}` is no glob here: write a path with `*`, `**` and `?`, without "
+                    "blanks, quotes or brackets, that names something"
+                )
+                raise ValueError(message)
+        return value
+
+    @field_validator("exclude_tools")
+    @classmethod
+    def _tools(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for tool in value:
+            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,128}", tool):
+                message = f"`{tool}` is no name of a tool, such as Bash or mcp__server__tool"
+                raise ValueError(message)
+        return value
+
+
+class Sanitize(_Group):
+    """What a team adds to the rules in infra/collector/rules/; nothing here can take one away."""
+
+    patterns: tuple[rules.TeamPattern, ...] = Field(
+        (),
+        description="patterns of your own: `name`, `what`, `regex` (RE2), `examples` that "
+        "must go, `stays` (look-alikes that must stay)",
+    )
+    attributes: tuple[rules.TeamAttribute, ...] = Field(
+        (), description="attributes of your own that may be stored, each with `name` and `why`"
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Sanitize:
+        for named in (self.patterns, self.attributes):
+            seen = [each.name for each in named]
+            twice = sorted({name for name in seen if seen.count(name) > 1})
+            if twice:
+                raise ValueError(f"{', '.join(twice)} is there twice")
+        return self
+
+
 class Context(_Group):
     """What events are filed under."""
 
@@ -212,6 +280,11 @@ class Settings(_Group):
         description="where metrics go: `clickhouse`, `prometheus` or `both`; events always go to "
         "ClickHouse",
     )
+    content: rules.Level = Field(
+        "none",
+        description="texts that are kept: `none`, `commands` (of tools), `prompts` (those and what "
+        "members write) or `full` (those and answers); docs/DATA-SANITIZATION.md",
+    )
     ports: Ports = Field(default_factory=Ports)
     retention: Retention = Field(default_factory=Retention)
     limits: Limits = Field(default_factory=Limits)
@@ -223,6 +296,8 @@ class Settings(_Group):
     stores: Stores = Field(default_factory=Stores)
     budget: Budget = Field(default_factory=Budget)
     context: Context = Field(default_factory=Context)
+    code: Code = Field(default_factory=Code)
+    sanitize: Sanitize = Field(default_factory=Sanitize)
 
     @property
     def own_prometheus(self) -> bool:

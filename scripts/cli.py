@@ -99,6 +99,10 @@ def up(
         _show_up(report, settings)
     if verdict is not None and not verdict.well:
         raise Failure("Verification failed:\n  " + "\n  ".join(verdict.differences))
+    if report.canary is not None and not report.canary.well:
+        from scripts import canary
+
+        raise Failure(canary.said(report.canary))
 
 
 def _show_up(report: object, settings: Settings) -> None:
@@ -115,6 +119,10 @@ def _show_up(report: object, settings: Settings) -> None:
             f"Verified: {verdict.events_sent} events and {verdict.points_sent} metric points of a "
             f"recorded session came through in {verdict.readable:.1f} s and were removed again."
         )
+    if report.canary is not None and report.canary.well:
+        from scripts import canary
+
+        out.print(canary.said(report.canary), markup=False)
     if report.changes:
         out.print(f"Ready in {report.seconds:.1f} s.")
     if report.paused:
@@ -206,7 +214,15 @@ def status(json: Json = False) -> None:
 
 @app.command()
 @_command
-def verify(json: Json = False) -> None:
+def verify(
+    canary: Annotated[
+        bool,
+        typer.Option(
+            "--canary", help="Send a made-up secret of each class and look for it in all stored."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Send a recorded session through the collector, read it back, compare, remove it."""
     from dataclasses import asdict
 
@@ -215,6 +231,17 @@ def verify(json: Json = False) -> None:
     settings, home = _state()
     if home.paused.exists():
         raise Failure("Paused: nothing is collected. `telemetry resume` first.")
+    if canary:
+        from scripts import canary as planting
+
+        found = planting.canary(settings, home)
+        if json:
+            print_json({**asdict(found), "well": found.well})
+        elif found.well:
+            out.print(planting.said(found), markup=False)
+        if not found.well:
+            raise Failure(planting.said(found))
+        return
     verdict = verifying.verify(settings, home.secrets())
     if json:
         print_json({**asdict(verdict), "well": verdict.well})
@@ -226,6 +253,165 @@ def verify(json: Json = False) -> None:
         )
     if not verdict.well:
         raise Failure("\n".join(verdict.differences))
+
+
+@app.command()
+@_command
+def tick(
+    timer: Annotated[
+        bool | None,
+        typer.Option(
+            "--timer/--no-timer",
+            help="Have a user timer call it every hour, or no longer. Plain processes need none.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Do what is due, such as the daily canary. Called by a timer; safe to repeat."""
+    from scripts import login
+    from scripts import tick as ticking
+
+    if timer is False:
+        removed = login.remove_timer()
+        out.print("Removed the user timer." if removed else "There was no user timer.")
+        return
+    if timer:
+        _, home = _state()
+        out.print(f"Installed {login.install_timer(home)}", markup=False)
+        return
+    for done in ticking.tick(*_state()):
+        if not done.well:
+            raise Failure(done.said)
+        out.print(f"{done.name}: {done.said}", markup=False)
+
+
+@app.command()
+@_command
+def scan(json: Json = False) -> None:
+    """Look for secrets and personal data in what is stored; tells where, never what."""
+    from dataclasses import asdict
+
+    from scripts import query as asking
+    from scripts import scan as scanning
+    from scripts.console import step
+
+    settings, home = _state()
+    with step("Scanning") as shown:
+        found = scanning.scan(settings, home.secrets(), shown)
+    if json:
+        print_json(asdict(found))
+    elif found.hits:
+        asking.show(
+            ("where", "what", "found by", "texts", "rows", "first", "last"),
+            [tuple(asdict(hit).values()) for hit in found.hits],
+            "table",
+        )
+    else:
+        out.print(f"Nothing found in {found.texts:,} different texts of {found.rows:,} rows.")
+    if found.hits:
+        raise Failure(
+            "What was found stays until it is deleted: docs/TROUBLESHOOTING.md, "
+            "`One session must go`."
+        )
+
+
+@app.command("what-do-you-have")
+@_command
+def what_do_you_have(
+    me: Annotated[bool, typer.Option("--me", help="Of yourself, who asks.")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="Write every row there, a line of JSON each.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show all that is stored of you: tables, values, files."""
+    from scripts import holdings
+    from scripts import query as asking
+
+    if not me:
+        raise Misuse("Say of whom: `telemetry what-do-you-have --me`. Of others, nobody is told.")
+    settings, home = _state()
+    found = holdings.holdings(settings, home)
+    if json:
+        print_json(found.as_json())
+    else:
+        out.print(f"Stored of {found.member}:")
+        asking.show(
+            ("table", "rows", "first", "last", "kept days"),
+            [(t.table, t.rows, t.first, t.last, t.kept_days) for t in found.tables],
+            "table",
+        )
+        asking.show(
+            ("where", "different", "such as"),
+            [(v.where, v.distinct, list(v.examples)) for v in found.values],
+            "table",
+        )
+        for path, size, what in found.files:
+            out.print(f"{path}  ({size} bytes: {what})", markup=False)
+    if export is not None:
+        from stacks.home import write_private
+
+        write_private(export, "")
+        with export.open("w", encoding="utf-8") as stream:
+            count = holdings.export(settings, home, stream)
+        say(f"Wrote {count:,} rows to {export}, which only you can read.")
+
+
+@app.command()
+@_command
+def who(
+    value: Annotated[
+        str, typer.Argument(help="An address or other value, a pseudonym, or a member's id.")
+    ] = "",
+    name: Annotated[
+        str | None, typer.Option(help="Show it as this from now on; empty: no longer.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Names for members and pseudonyms, kept by you alone; or which pseudonym a value has here."""
+    from scripts import who as naming
+
+    _, home = _state()
+    secrets = home.secrets()
+    identity = naming.identity(secrets, value) if value else secrets.member
+    if name is not None:
+        naming.name(home, identity, name)
+    names = naming.directory(home)
+    if value or name is not None:
+        names = {identity: names.get(identity, "")}
+    else:
+        names = {secrets.member: "", **names}
+    if json:
+        print_json(names)
+        return
+    for each, shown in names.items():
+        out.print(f"{each}  {shown or '(no name)'}", markup=False)
+
+
+@app.command()
+@_command
+def sanitize(
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the rules that hold here, your team's too.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show what the rules make of a text (from standard input), or the rules themselves."""
+    from scripts import sanitize as sanitizing
+
+    settings, _ = _state()
+    if explain:
+        sanitizing.explain(settings, "json" if json else "table")
+        return
+    if sys.stdin.isatty():
+        say("Type a text, and end it with Ctrl-D; or: telemetry sanitize < FILE")
+    result = sanitizing.cut(settings, sys.stdin.read())
+    if json:
+        print_json({"text": result.text, "found": dict(result.found)})
+        return
+    print(result.text, end="")
+    told = ", ".join(f"{name} ({count})" for name, count in sorted(result.found.items()))
+    say(f"Cut out: {told}." if told else "Nothing to cut out.")
 
 
 @app.command()
@@ -274,6 +460,9 @@ def query(
     ] = "table",
     json: Json = False,
     param: Annotated[list[str] | None, typer.Option(help="name=value, may be repeated.")] = None,
+    names: Annotated[
+        bool, typer.Option("--names", help="Show names that `telemetry who` knows, not ids.")
+    ] = False,
 ) -> None:
     """Ask ClickHouse as yourself, by name or by SQL: you see your own rows, each event once."""
     from scripts import queries
@@ -297,6 +486,12 @@ def query(
         sql, parameters = shipped.sql, shipped.arguments(parameters)
     settings, home = _state()
     columns, rows = asking.ask(settings, home.secrets(), sql, parameters)
+    if names:
+        from scripts import who as naming
+
+        known = naming.directory(home)
+        rows = [[known.get(cell, cell) if isinstance(cell, str) else cell for cell in row]
+                for row in rows]  # fmt: skip
     asking.show(columns, rows, form)
 
 

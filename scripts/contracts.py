@@ -138,6 +138,9 @@ def _fill(name: str, attribute: dict[str, Any], tables: list[str], types: Column
         attribute["stored"] = "dropped"
         return
     attribute["description"] = rule.why
+    if rule.level != "none":
+        attribute["stored"] = {names.CONTENT: {"kind": name, "from_level": rule.level}}
+        return
     hashed = name in {each.name for each in rules.pseudonyms()}
     attribute["stored"] = {
         table: {"column": rule.column, "type": types[table][rule.column]}

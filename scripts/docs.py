@@ -6,6 +6,7 @@ A document marks such a part with `<!-- begin: NAME (make render) -->` and `<!--
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,10 @@ _TYPES = {
     "string": "text",
     "boolean": "`true` or `false`",
     "object": "map of text to text",
+    "array": "list",
 }
+PROOF = PROJECT / "benchmarks" / "proof.json"
+"""What `make bench` measured of the rules of sanitization."""
 _TARGET = re.compile(r"^([a-z-]+):.*?## (.+)$", re.MULTILINE)
 
 
@@ -74,6 +78,9 @@ def parts() -> dict[str, str]:
         "targets": _targets(),
         "versions": _versions(),
         "attributes": _attributes(),
+        "content": _content(),
+        "refused": _refused(),
+        "proof": _proof(),
         "pseudonyms": _pseudonyms(),
         "patterns": _patterns(),
         "queries": _queries(),
@@ -140,6 +147,8 @@ def _settings_table(prefix: str, properties: dict[str, Any]) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if value == ():
+        return "[]"
     return '""' if value == "" else str(value)
 
 
@@ -200,11 +209,35 @@ def _versions() -> str:
 
 def _attributes() -> str:
     return _table(
-        ("attribute", "stored as", "why it is kept"),
+        ("attribute", "stored as", "why it is kept", "for how long"),
         (
-            (f"`{each.name}`", f"`{each.column}`" if each.column else "in `extra`", _cell(each.why))
+            (
+                f"`{each.name}`",
+                f"`{each.column}`" if each.column else "in `extra`",
+                _cell(each.why),
+                "as the event",
+            )
             for each in rules.attributes()
+            if each.level == "none"
         ),
+    )
+
+
+def _content() -> str:
+    days = Settings.model_validate({}).retention.content_days
+    return _table(
+        ("text", "from level", "why it is kept", "for how long"),
+        (
+            (f"`{each.name}`", f"`{each.level}`", _cell(each.why), f"{days} days")
+            for each in rules.content("full")
+        ),
+    )
+
+
+def _refused() -> str:
+    return _table(
+        ("attribute", "why it is not stored"),
+        ((f"`{each.name}`", _cell(each.why)) for each in rules.refused()),
     )
 
 
@@ -220,6 +253,40 @@ def _patterns() -> str:
         ("class", "what is cut out"),
         ((f"`{each.name}`", _cell(each.what)) for each in rules.patterns()),
     )
+
+
+def _proof() -> str:
+    """Recall by class of the corpora, precision by class of the rules."""
+    found = json.loads(PROOF.read_text(encoding="utf-8"))
+    parts = [f"Measured at commit {found['commit']}, through the real collector."]
+    for name, each in found["corpora"].items():
+        sent = sum(row["sent"] for row in each["recall"].values())
+        passed = sum(row["passed"] for row in each["recall"].values())
+        benign = each["benign"]
+        cut = sent - passed
+        parts += [
+            f"### Corpus: {name}",
+            f"Recall {1 - passed / sent:.2%}: of {sent:,} texts with a secret or personal data in "
+            f"them, {passed} kept it. Precision {cut / (cut + benign['harmed']):.2%}: of "
+            f"{benign['sent']:,} harmless texts, {benign['harmed']} were cut into.",
+            _table(
+                ("what must go", "texts", "passed", "recall"),
+                (
+                    (family, str(row["sent"]), str(row["passed"]),
+                     f"{1 - row['passed'] / row['sent']:.1%}")
+                    for family, row in each["recall"].items()
+                ),
+            ),
+            _table(
+                ("class", "texts rightly cut", "harmless texts cut", "precision"),
+                (
+                    (f"`{rule}`", str(row["right"]), str(row["wrong"]),
+                     f"{row['right'] / (row['right'] + row['wrong']):.1%}")
+                    for rule, row in each["precision"].items()
+                ),
+            ),
+        ]  # fmt: skip
+    return "\n\n".join(parts)
 
 
 def _queries() -> str:

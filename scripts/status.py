@@ -13,13 +13,24 @@ import urllib3
 from infra import prometheus
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import login, supervise, warehouse
+from scripts import canary, login, supervise, tick, warehouse
 from scripts.errors import Failure
 from stacks import stores
 from stacks.embedded.processes import Layout
 from stacks.home import Home
 
 _SAMPLE = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? ([0-9.e+-]+)$", re.MULTILINE)
+
+
+_DROPPED = (
+    "SELECT name, sum(count) FROM ("
+    + " UNION ALL ".join(
+        f"SELECT arrayJoin(dropped)::String AS name, count() AS count "
+        f"FROM {names.DATABASE}.{table} WHERE ts > now() - INTERVAL 7 DAY GROUP BY name"
+        for table in (names.EVENTS, names.METRIC_POINTS)
+    )
+    + ") GROUP BY name ORDER BY sum(count) DESC, name LIMIT 20"
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,10 @@ class Status:
     events: int | None
     last_event: str
     cost_without_chapter_usd: float | None
+    dropped_attributes: list[str]
+    """Names of attributes that came in the last week and nobody has listed."""
+    canary: str
+    """When made-up secrets were last looked for, UTC; empty where they never were."""
     data_bytes: int
     at_login: bool
     problems: list[str]
@@ -99,6 +114,7 @@ class _Stored:
     events: int | None = None
     last: str = ""
     without_chapter: float | None = None
+    dropped: tuple[str, ...] = ()
 
 
 def _stored(settings: Settings, home: Home) -> _Stored:
@@ -110,7 +126,13 @@ def _stored(settings: Settings, home: Home) -> _Stored:
         "SELECT count(), toString(max(ts)), sumIf(cost_usd * weight, chapter = '') "
         f"FROM {names.DATABASE}.{names.EVENTS}"
     ).result_rows
-    return _Stored(int(row[0]), str(row[1]) if row[0] else "", float(row[2] or 0))
+    dropped = client.query(_DROPPED).result_rows
+    return _Stored(
+        int(row[0]),
+        str(row[1]) if row[0] else "",
+        float(row[2] or 0),
+        tuple(f"{name} ({count})" for name, count in dropped),
+    )
 
 
 def status(settings: Settings, home: Home) -> Status:
@@ -147,6 +169,12 @@ def status(settings: Settings, home: Home) -> Status:
             f"{len(backups)} damaged queue file(s) set aside in "
             f"{home.queue}: keep for rescue, or delete"
         )
+    last = canary.last(home)
+    if last and not last.well:
+        problems.append("made-up secrets were found in what is stored: `telemetry verify --canary`")
+    late = tick.overdue(home)
+    if late:
+        problems.append(late)
     return Status(
         well=not problems,
         stack=stack,
@@ -171,6 +199,8 @@ def status(settings: Settings, home: Home) -> Status:
         events=stored.events,
         last_event=stored.last,
         cost_without_chapter_usd=stored.without_chapter,
+        dropped_attributes=list(stored.dropped),
+        canary=last.at if last else "",
         data_bytes=_size(home.data) if home.data.exists() else 0,
         at_login=login.file().exists(),
         problems=problems,
@@ -191,6 +221,8 @@ def lines(found: Status) -> list[str]:
         ("Cost without chapter", _shown(found.cost_without_chapter_usd, " USD")),
         ("Waiting for delivery", _shown(found.waiting_bytes, " bytes")),
         ("Set aside", f"{found.set_aside_bytes} bytes"),
+        ("Dropped, not listed", ", ".join(found.dropped_attributes) or "none in a week"),
+        ("Canary sent", found.canary or "never"),
         ("Data on disk", f"{found.data_bytes / 1024**2:.1f} MiB"),
         ("Starts at login", "yes" if found.at_login else "no"),
     ]

@@ -19,7 +19,7 @@ from infra import prometheus
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.warehouse import migrations
-from scripts import engine, ports, supervise, toolchain, verify, warehouse
+from scripts import canary, engine, ports, supervise, toolchain, verify, warehouse
 from scripts.console import say, step
 from scripts.errors import Failure
 from stacks import stores
@@ -36,6 +36,7 @@ class Report:
 
     changes: list[str] = field(default_factory=list)
     verdict: verify.Verdict | None = None
+    canary: canary.Verdict | None = None
     paused: bool = False
     seconds: float = 0
 
@@ -92,7 +93,9 @@ def _up(settings: Settings, home: Home) -> Report:
     if not report.paused and not verified.exists():
         with step("Verifying with a recorded session"):
             report.verdict = verify.verify(settings, secrets)
-        if report.verdict.well:
+        with step("Looking for made-up secrets"):
+            report.canary = canary.canary(settings, home)
+        if report.verdict.well and report.canary.well:
             write_private(verified, "")
     return report
 
@@ -118,6 +121,7 @@ def _start(
     if supervisor.run("collector"):
         report.changes.append("started collector")
     _wait("collector", f"http://127.0.0.1:{settings.ports.health}/", supervisor)
+    supervisor.run("tick")
 
 
 def _wait(name: str, address: str, supervisor: supervise.Supervisor) -> None:

@@ -87,8 +87,9 @@ def _stored_events(client: Client, run: str, columns: list[str]) -> list[dict[st
     return [dict(zip(columns, row, strict=True)) for row in result.result_rows]
 
 
-def _remove(client: Client, run: str) -> None:
-    for table in (names.EVENTS, names.METRIC_POINTS):
+def remove(client: Client, run: str) -> None:
+    """Remove the rows of a self-test."""
+    for table in names.OWN_EVENTS:
         client.command(
             f"ALTER TABLE {names.DATABASE}.{table} DELETE WHERE synthetic = {{run:String}}",
             parameters={"run": run},
@@ -156,5 +157,5 @@ def verify(settings: Settings, secrets: Secrets) -> Verdict:
         if stored_points != points:
             found.append(f"{points} metric points were sent, {stored_points} are stored")
     finally:
-        _remove(client, run)
+        remove(client, run)
     return Verdict(len(expected), points, acknowledged, readable, found)

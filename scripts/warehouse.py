@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import urllib3
@@ -97,6 +98,28 @@ def count(client: Client, table: str, *, synthetic: str = "") -> int:
         parameters={"run": synthetic},
     )
     return int(str(counted))
+
+
+def text_columns(client: Client, tables: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """For each column with texts: its table, and a SELECT of day, place (such as extra[status])
+    and value."""
+    columns = client.query(
+        "SELECT table, name, type FROM system.columns WHERE database = {db:String} "
+        "AND table IN {tables:Array(String)} AND type LIKE '%String%' ORDER BY table, position",
+        parameters={"db": names.DATABASE, "tables": list(tables)},
+    )
+    for table, column, kind in columns.result_rows:
+        place, value, source = f"'{column}'", f"{column}::String", ""
+        if kind.startswith("Map"):
+            place, value = f"concat('{column}[', each.1, ']')", "each.2"
+            source = f"arrayJoin({column}::Array(Tuple(String, String))) AS each, "
+        elif kind.startswith("Array"):
+            value, source = "each", f"arrayJoin({column})::String AS each, "
+        yield (
+            str(table),
+            f"SELECT {source}toDate(ts) AS day, {place} AS place, {value} AS value "
+            f"FROM {names.DATABASE}.{table}",
+        )
 
 
 def refresh(client: Client) -> None:

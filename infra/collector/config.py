@@ -10,7 +10,13 @@ from infra.collector import identify, queue, receive, remote_write, sanitize, st
 from infra.collector.placement import Placement
 from infra.settings import Settings
 
-_STEPS = ["memory_limiter", "transform/identify", "transform/sanitize", "redaction"]
+_STEPS = [
+    "memory_limiter",
+    "transform/identify",
+    "transform/sanitize",
+    "redaction",
+    "transform/dropped",
+]
 
 
 def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]:
@@ -21,7 +27,7 @@ def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]
         "processors": {
             **receive.processors(settings),
             **identify.processors(placement),
-            **sanitize.processors(placement),
+            **sanitize.processors(settings, placement),
             **(remote_write.processors() if to_prometheus else {}),
         },
         "connectors": {"forward": {}},

@@ -11,7 +11,22 @@ from typing import Any
 
 from infra.collector.placement import Placement
 
-_STAMPED = ("telemetry.record_hash", "telemetry.aside", "weight", "member")
+DROPPED = "telemetry.dropped"
+REMOVED_KEYS, REMOVED_COUNT = "redaction.redacted.keys", "redaction.redacted.count"
+
+_STAMPED = (
+    "telemetry.record_hash",
+    "telemetry.aside",
+    "weight",
+    "member",
+    DROPPED,
+    # The redaction processor lets these pass whoever set them.
+    REMOVED_KEYS,
+    REMOVED_COUNT,
+    "redaction.masked.keys",
+    "redaction.masked.count",
+    "redaction.ignored.count",
+)
 _HAS_SEQUENCE = (
     'IsMatch(log.attributes["event.sequence"], "^[0-9]{1,10}$$") '
     'and log.attributes["session.id"] != nil and log.attributes["session.id"] != ""'
@@ -52,6 +67,7 @@ def processors(placement: Placement) -> dict[str, Any]:
         "String(datapoint.attributes)",
         "String(resource.attributes)",
     )
+    scope = {"context": "scope", "statements": _forget("scope")}
     resource = [*_forget("resource"), f'set(resource.attributes["member"], "{member}")']
     return {
         "transform/identify": {
@@ -68,6 +84,7 @@ def processors(placement: Placement) -> dict[str, Any]:
                     ],
                 },
                 {"context": "resource", "statements": resource},
+                scope,
             ],
             "metric_statements": [
                 {
@@ -81,6 +98,7 @@ def processors(placement: Placement) -> dict[str, Any]:
                     ],
                 },
                 {"context": "resource", "statements": list(resource)},
+                scope,
             ],
         }
     }

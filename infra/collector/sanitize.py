@@ -1,9 +1,11 @@
 """Step 3: sanitize, before anything touches a disk.
 
-Three layers, each of which would do for the ordinary case:
-1. patterns cut secrets and addresses out of every value (`transform/sanitize`);
+Layers, each of which would do for the ordinary case:
+1. what is known and not to be stored is dropped, texts beyond the content level among it;
 2. attributes that name a person or a machine become pseudonyms;
-3. only listed attributes pass at all (`redaction`): an attribute nobody listed is gone.
+3. patterns cut secrets and personal data out of every value (`transform/sanitize`);
+4. only listed attributes pass at all (`redaction`): one that nobody listed is gone, and its name
+   counted (`transform/dropped`).
 
 Statements are total: a value is made a string first, so no statement can fail on a type, and one
 record never stops the others of its request. A record that the store could refuse is marked, and
@@ -12,15 +14,25 @@ goes to the side file instead of the queue.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
-from infra.collector import rules
+from infra.collector import content, identify, ottl, rules
 from infra.collector.placement import Placement
+from infra.settings import Settings
 
 FINGERPRINT_CHARACTERS = 200
 MAX_VALUE_BYTES = 16 * 1024
+_SEARCHED_BYTES = 64 * 1024
+_CUT_MARK = "…[cut]"
+"""Like the client's own mark, by which a pattern knows a token that was cut in two."""
 ASIDE = "telemetry.aside"
 
+_NAME = "^[a-z]{1,24}[0-9]{0,2}(?:[_.][a-z]{1,24}[0-9]{0,2}){0,7}$"
+"""Of events and metrics: words, in which no secret can stand."""
+_UNIT = r"^(?:1|%|\{?[A-Za-z]{1,12}\}?(?:/[A-Za-z]{1,12})?)?$"
+_VERSION = r"^(?:[0-9]{1,4}(?:[.][0-9]{1,4}){1,3}(?:-[a-z]{1,8}[.]?[0-9]{0,3})?)?$"
 _EARLIEST = "1577836800000000000"  # 2020-01-01: older than any client
 _LATEST = "UnixNano(Now()) + 604800000000000"  # a week ahead: a clock that is wrong, not slow
 
@@ -32,45 +44,64 @@ _FINGERPRINT = (
 )
 
 
-def _yaml_safe(text: str) -> str:
-    """A `$` stands for a variable in the collector's YAML unless doubled."""
-    return text.replace("$", "$$")
+_SEARCH = "telemetry.search"
+"""Set while a record is at this step, if it holds anything but values of ordinary form."""
 
 
-def _ottl(text: str) -> str:
-    """An OTTL string literal."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{_yaml_safe(escaped)}"'
+def _mark_to_search(path: str) -> list[str]:
+    """Statements that tell a record with nothing but ordinary values from one to be searched."""
+    target, rest = f"{path}.attributes", f'{path}.cache["rest"]'
+    return [
+        # Whatever stands behind it could not be told from a token that was cut.
+        f'truncate_all({target}, {_SEARCHED_BYTES}, truncation_marker = "{_CUT_MARK}")',
+        f"set({rest}, {target})",
+        *(
+            f'replace_all_patterns({rest}, "value", {ottl.literal(f"^(?:{each.regex})$")}, "")'
+            for each in rules.ordinary()
+        ),
+        f'set({ottl.attribute(path, _SEARCH)}, "") where Concat(Values({rest}), "") != ""',
+    ]
 
 
-def _replacement(pattern: rules.Pattern) -> str:
-    kept = "${1}" if pattern.keep else ""
-    return f"{kept}[redacted:{pattern.name}]{pattern.after}"
-
-
-def _clean(path: str) -> list[str]:
+def _cut(path: str, patterns: Iterable[rules.Pattern]) -> list[str]:
     """Statements that cut every pattern out of a map of strings.
 
-    Searching each value for each pattern is slow, and almost no record holds what a pattern needs.
+    Searching each value for each pattern is slow, and few records hold what a pattern needs.
     """
     target, text = f"{path}.attributes", f'{path}.cache["text"]'
 
-    def cut(pattern: rules.Pattern) -> str:
-        needed = " and ".join(
-            "(" + " or ".join(f"Index({text}, {_ottl(word)}) >= 0" for word in words) + ")"
-            for words in pattern.needs
+    def cut(regex: str, shown: str, where: str) -> str:
+        statement = (
+            f'replace_all_patterns({target}, "value", {ottl.literal(regex)}, {ottl.literal(shown)})'
         )
-        return (
-            f'replace_all_patterns({target}, "value", '
-            f"{_ottl(pattern.regex)}, {_ottl(_replacement(pattern))})"
-            + (f" where {needed}" if needed else "")
-        )
+        return f"{statement} where {where}" if where else statement
 
-    return [
+    def holds(words: Iterable[str]) -> str:
+        return "(" + " or ".join(f"Index({text}, {ottl.literal(w)}) >= 0" for w in words) + ")"
+
+    digits = f'{path}.cache["digits"] == true'
+    statements = [
         f'set({text}, ToLowerCase(Concat(Values({target}), " ")))',
-        *map(cut, rules.patterns()),
-        f'truncate_all({target}, {MAX_VALUE_BYTES}, truncation_marker = "[cut]")',
+        f'set({path}.cache["digits"], true) where IsMatch({text}, {ottl.literal(rules.DIGITS)})',
     ]
+    named = f'{path}.cache["named"] == true'
+    for are_named, group in groupby(patterns, key=lambda pattern: pattern.named):
+        if are_named:
+            statements += [
+                f'set({path}.cache["named"], true) where {holds(rules.keys().needs)}',
+                cut(rules.MARK, "", named),
+                cut(rules.keys().expression, f"${{1}}{rules.MARK}${{2}}", named),
+            ]
+        for pattern in group:
+            needed = [digits] if pattern.digits else []
+            needed += [named] if are_named else list(map(holds, pattern.needs))
+            where = " and ".join(needed)
+            statements += [
+                cut(regex, pattern.replacement(regex), where) for regex in pattern.expressions
+            ]
+        if are_named:
+            statements.append(cut(rules.MARK, "", named))
+    return statements
 
 
 def _pseudonymize(path: str, key: str) -> list[str]:
@@ -86,42 +117,101 @@ def _pseudonymize(path: str, key: str) -> list[str]:
     return statements
 
 
-def _sanitized(path: str, key: str) -> list[str]:
-    # Pseudonyms first: an address that a pattern has cut out can no longer be told from another.
-    return [f"stringify_all({path}.attributes)", *_pseudonymize(path, key), *_clean(path)]
+def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict[str, Any]]:
+    """Groups of statements: before the patterns, the patterns where there is anything to search,
+    and what comes after them."""
+    team = [each.pattern for each in settings.sanitize.patterns]
+    search = ottl.attribute(path, _SEARCH)
+    return [
+        {
+            "context": path,
+            "statements": [
+                *content.drop(settings, path),
+                f"stringify_all({path}.attributes)",
+                *(content.shape(settings) if path == "log" else []),
+                # Pseudonyms first: an address that is cut out can no longer be told from another.
+                *_pseudonymize(path, key),
+                *_mark_to_search(path),
+            ],
+        },
+        {
+            "context": path,
+            "conditions": [f"{search} != nil"],
+            "statements": _cut(path, rules.patterns()),
+        },
+        {
+            "context": path,
+            "statements": [
+                f'delete_key({path}.attributes, "{_SEARCH}")',
+                # A team's come last: by then a built-in one has done its work. What is ordinary to
+                # a client may be a name to them, so each record is searched.
+                *(_cut(path, team) if team else []),
+                f"truncate_all({path}.attributes, {MAX_VALUE_BYTES}, "
+                f'truncation_marker = "{_CUT_MARK}")',
+                *more,
+            ],
+        },
+    ]
 
 
 def _fingerprint(path: str) -> list[str]:
     value = f'{path}.attributes["error"]'
     return [
         *(
-            f"replace_pattern({value}, {_ottl(regex)}, {_ottl(shown)}) where {value} != nil"
+            f"replace_pattern({value}, {ottl.literal(regex)}, {ottl.literal(shown)}) "
+            f"where {value} != nil"
             for regex, shown in _FINGERPRINT
         ),
         f"replace_pattern({value}, "
-        + _ottl(f"^(?s)(.{{{FINGERPRINT_CHARACTERS}}}).*$")
+        + ottl.literal(f"^(?s)(.{{{FINGERPRINT_CHARACTERS}}}).*$")
         + ', "$${1}")'
         + f" where {value} != nil",
     ]
+
+
+_ODD_NAME = (
+    # A name of a client's attribute is made of words; anything else may be someone's text.
+    r"(^|,)[^,]*(?:[^a-z0-9_.,]|[0-9]{5}|[a-z0-9]{25}|[^,]{64})[^,]*",
+    "${1}(odd name)",
+)
+_DROPPED_CHARACTERS = 1000
+
+
+def _dropped(path: str) -> dict[str, Any]:
+    """Names of attributes that nobody listed, so that a new client version is noticed."""
+    found = ottl.attribute(path, identify.REMOVED_KEYS)
+    names = ottl.attribute(path, identify.DROPPED)
+    return {
+        "context": path,
+        "conditions": [f"{found} != nil"],
+        "statements": [
+            f"set({names}, {found})",
+            f"replace_pattern({names}, {ottl.literal(_ODD_NAME[0])}, {ottl.literal(_ODD_NAME[1])})",
+            f"replace_pattern({names}, "
+            + ottl.literal(f"^(?s)(.{{{_DROPPED_CHARACTERS}}}).*$")
+            + f", {ottl.literal('${1}')})",
+            *(
+                f'delete_key({path}.attributes, "{key}")'
+                for key in (identify.REMOVED_KEYS, identify.REMOVED_COUNT)
+            ),
+        ],
+    }
 
 
 def _aside(path: str, reason: str, condition: str) -> str:
     return f'set({path}.attributes["{ASIDE}"], "{reason}") where {condition}'
 
 
-def _log_statements(key: str) -> list[str]:
+def _log_statements() -> list[str]:
     name = 'log.attributes["event.name"]'
-    body_names_it = 'IsMatch(log.body, "^claude_code[.][a-z][a-z0-9_.]{0,63}$$")'
+    body_names_it = 'IsMatch(log.body, "^claude_code[.]")'
     return [
-        *_sanitized("log", key),
         *_fingerprint("log"),
         # Some records name their event in the body alone.
         f"set({name}, log.body) where {name} == nil and IsString(log.body) and {body_names_it}",
         f'replace_pattern({name}, "^claude_code[.]", "") where {name} != nil',
-        _aside("log", "name", f'not IsMatch({name}, "^[a-z][a-z0-9_.]{{0,63}}$$")'),
+        _aside("log", "name", f"not IsMatch({name}, {ottl.literal(_NAME)})"),
         f'set({name}, "unnamed") where log.attributes["{ASIDE}"] == "name"',
-        # Bodies of API requests and answers are whole conversations.
-        'set(log.attributes["body"], "") where log.attributes["body"] != nil',
         f"set(log.body, {name})",
         'set(log.event_name, "")',
         'set(log.severity_text, "")',
@@ -134,9 +224,8 @@ def _log_statements(key: str) -> list[str]:
     ]
 
 
-def _datapoint_statements(key: str) -> list[str]:
+def _datapoint_statements() -> list[str]:
     return [
-        *_sanitized("datapoint", key),
         _aside(
             "datapoint",
             "type",
@@ -152,50 +241,56 @@ def _datapoint_statements(key: str) -> list[str]:
 
 
 _METRIC_STATEMENTS = [
-    'set(metric.name, "unnamed") where not IsMatch(metric.name, "^[a-z][a-z0-9_.]{0,127}$$")',
+    f'set(metric.name, "unnamed") where not IsMatch(metric.name, {ottl.literal(_NAME)})',
     'set(metric.description, "")',
     'delete_matching_keys(metric.metadata, ".*")',
-    'set(metric.unit, "") where not IsMatch(metric.unit, "^[A-Za-z0-9{}/%._-]{0,32}$$")',
+    f'set(metric.unit, "") where not IsMatch(metric.unit, {ottl.literal(_UNIT)})',
 ]
 
 # Sample measurements repeat attributes that the allow-list does not look at.
 _EXEMPLAR_STATEMENTS = ['delete_matching_keys(exemplar.filtered_attributes, ".*")']
 
 _SCOPE_STATEMENTS = [
+    # No attribute of a scope is stored; their names are still to be counted.
+    "stringify_all(scope.attributes)",
+    'replace_all_patterns(scope.attributes, "value", "(?s)^.*$$", "")',
     'set(scope.name, "other") where not IsMatch(scope.name, "^com[.]anthropic[.][a-z_.]{1,64}$$")',
-    'set(scope.version, "") where not IsMatch(scope.version, "^[0-9A-Za-z._+-]{0,32}$$")',
+    f'set(scope.version, "") where not IsMatch(scope.version, {ottl.literal(_VERSION)})',
     'set(scope.schema_url, "")',
 ]
 
 
-def processors(placement: Placement) -> dict[str, Any]:
-    """`transform/sanitize` and `redaction`, in this order."""
+def processors(settings: Settings, placement: Placement) -> dict[str, Any]:
+    """`transform/sanitize`, `redaction` and `transform/dropped`, in this order."""
     key = placement.secret("pseudonym-key")
     outer = [
-        {
-            "context": "resource",
-            "statements": [*_sanitized("resource", key), 'set(resource.schema_url, "")'],
-        },
-        {"context": "scope", "statements": [*_sanitized("scope", key), *_SCOPE_STATEMENTS]},
+        *_sanitized(settings, "resource", key, 'set(resource.schema_url, "")'),
+        {"context": "scope", "statements": list(_SCOPE_STATEMENTS)},
     ]
     return {
         "transform/sanitize": {
             "error_mode": "propagate",
             "log_statements": [
                 *outer,
-                {"context": "log", "statements": _log_statements(key)},
+                *_sanitized(settings, "log", key, *_log_statements()),
             ],
             "metric_statements": [
                 *outer,
                 {"context": "metric", "statements": _METRIC_STATEMENTS},
-                {"context": "datapoint", "statements": _datapoint_statements(key)},
+                *_sanitized(settings, "datapoint", key, *_datapoint_statements()),
                 {"context": "exemplar", "statements": list(_EXEMPLAR_STATEMENTS)},
             ],
         },
         "redaction": {
             "allow_all_keys": False,
-            "allowed_keys": sorted(rule.name for rule in rules.attributes()),
-            "summary": "silent",
+            "allowed_keys": list(content.allowed(settings)),
+            # Names what it removes, in attributes that the next step takes away again.
+            "summary": "debug",
+        },
+        "transform/dropped": {
+            "error_mode": "propagate",
+            "log_statements": [_dropped(path) for path in ("resource", "scope", "log")],
+            "metric_statements": [_dropped(path) for path in ("resource", "scope", "datapoint")],
         },
         # Two halves of one question, so that a record goes one way or the other, never both.
         "filter/store": {

@@ -119,6 +119,7 @@ def retention(settings: Settings) -> tuple[TimeToLive, ...]:
     return (
         TimeToLive(names.EVENTS, settings.retention.events_days),
         TimeToLive(names.METRIC_POINTS, settings.retention.metrics_days),
+        TimeToLive(names.CONTENT, settings.retention.content_days),
     )
 
 
@@ -152,7 +153,8 @@ def standing_views(settings: Settings) -> tuple[StandingView, ...]:
     return (
         StandingView(
             names.RETENTION,
-            f"SELECT {days.events_days} AS events_days, {days.metrics_days} AS metrics_days",
+            f"SELECT {days.events_days} AS events_days, {days.metrics_days} AS metrics_days, "
+            f"{days.content_days} AS content_days",
         ),
         StandingView(names.PRICES, prices.select()),
         StandingView(

@@ -14,6 +14,7 @@ SUM_LANDING = "otel_metrics_sum_in"
 GAUGE_LANDING = "otel_metrics_gauge_in"
 EVENTS = "telemetry_events"
 METRIC_POINTS = "metric_points"
+CONTENT = "event_content"
 MIGRATIONS = "schema_migrations"
 TOUCHED_DAYS = "touched_days"
 SESSION_LABELS = "session_labels"
@@ -35,7 +36,7 @@ SUMMARY_REFRESHES = tuple(f"{name}_refresh" for name in SUMMARIES)
 DAILY_METRICS_KEEP = "daily_metrics_keep"
 """Writes days down as the summaries have them, so it comes after them."""
 
-OWN_EVENTS = (EVENTS, METRIC_POINTS)
+OWN_EVENTS = (EVENTS, METRIC_POINTS, CONTENT)
 """Tables of which a member sees their own rows, self-tests left out."""
 OWN_ROWS = (SESSION_LABELS, *(f"{name}_store" for name in SUMMARIES))
 """Tables of which a member sees their own rows."""

@@ -17,6 +17,8 @@ from infra.warehouse import server
 from stacks.home import PROJECT, Home
 
 LIBCHDB_SERVER = PROJECT / "toolchain" / "clickhouse" / "server.py"
+TICK = Path(__file__).parent / "tick.sh"
+_TICK_MINUTES = 10
 COLLECTOR_GUARD = PROJECT / "toolchain" / "collector" / "run.py"
 DISK_RESERVE_MIB = 256
 """Below this much free disk nothing more is accepted, so that what was accepted can be handled."""
@@ -214,6 +216,16 @@ def _supervisor(
                 services.collector_environment(settings),
             ),
             *_prometheus(settings, programs, layout),
+            _program(
+                "tick",
+                ["/bin/sh", TICK, PROJECT / ".venv" / "bin" / "telemetry", _TICK_MINUTES],
+                home,
+                (str(_TICK_MINUTES),),
+                (("TELEMETRY_HOME", str(home.path)),),
+                # What it has just called ends with it.
+                stopasgroup="true",
+                killasgroup="true",
+            ),
         ]
     )
 
@@ -266,6 +278,7 @@ def _program(
     home: Home,
     inputs: tuple[str, ...],
     environment: tuple[tuple[str, str], ...],
+    **options: object,
 ) -> str:
     """A supervised program. What it depends on is hashed into its section, so that supervisord sees
     by itself which programs a change of configuration concerns, and restarts only those."""
@@ -285,6 +298,7 @@ def _program(
         stdout_logfile_maxbytes="10MB",
         stdout_logfile_backups=2,
         redirect_stderr="true",
+        **options,
     )
 
 

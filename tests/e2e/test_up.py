@@ -241,3 +241,13 @@ def test_at_login_installs_and_removes_a_user_service(own_stack: Stack) -> None:
     assert "Removed" in own_stack.ok("up", "--no-at-login", env=path)
     assert not unit.exists()
     assert "--user disable telemetry.service" in (own_stack.user / "calls").read_text()
+    assert "Installed" in own_stack.ok("tick", "--timer", env=path)
+    timer = unit.with_name("telemetry-tick.timer")
+    assert "OnUnitActiveSec=3600" in timer.read_text()
+    service = unit.with_name("telemetry-tick.service").read_text()
+    assert "tick" in service
+    assert str(own_stack.home.path) in service
+    assert "--user enable --now telemetry-tick.timer" in (own_stack.user / "calls").read_text()
+    assert "Removed" in own_stack.ok("tick", "--no-timer", env=path)
+    assert not timer.exists()
+    assert not unit.with_name("telemetry-tick.service").exists()

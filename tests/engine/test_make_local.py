@@ -159,6 +159,9 @@ def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_pa
             "stores",
             "budget",
             "context",
+            "content",
+            "code",
+            "sanitize",
         )
     }
     assert home.path.exists()

@@ -89,7 +89,7 @@ def test_every_way_in_is_sanitized_before_any_way_out(config: dict[str, Any]) ->
     for name, pipeline in pipelines.items():
         if "otlp" in pipeline["receivers"]:
             steps = pipeline["processors"]
-            assert steps[-2:] == ["transform/sanitize", "redaction"], name
+            assert steps[-3:] == ["transform/sanitize", "redaction", "transform/dropped"], name
             assert pipeline["exporters"] == ["forward"], f"{name} must not write by itself"
         else:
             assert pipeline["receivers"] == ["forward"], name

@@ -21,7 +21,8 @@ from stacks.home import PROJECT, Home
 from .registry import CONTAINER, home_with_secrets, run
 
 PROJECT_FILE = PROJECT / "Pulumi.yaml"
-TYPES = {int: "integer", bool: "boolean", str: "string", float: "string"}
+TYPES = {int: "integer", bool: "boolean", str: "string", float: "string", dict: "object",
+         tuple: "array"}  # fmt: skip
 MACHINES_OWN = "programs"
 
 
@@ -60,7 +61,10 @@ def test_every_setting_has_the_type_the_model_has_and_its_range() -> None:
         if name in listed:
             choice = get_origin(field.annotation) is Literal
             given = str if choice else field.annotation
-            kind = "object" if "dict" in str(given) else TYPES[given]
+            compound = next(
+                (TYPES[each] for each in (dict, tuple) if get_origin(given) is each), ""
+            )
+            kind = compound or TYPES[given]
             assert listed[name]["type"] == kind, name
             bounds = [getattr(each, end) for end in ("ge", "le") for each in field.metadata
                       if hasattr(each, end)]  # fmt: skip

@@ -1,38 +1,166 @@
-"""The rules of sanitization: one source for the collector, the documents and the tests."""
+"""The rules that always hold, read from the YAML files beside this one."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterable
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import re2
 import yaml
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 _HERE = Path(__file__).parent
 
 # What is searched is in lower case: a word that is not would never be found, and its secrets pass.
 _Word = Annotated[str, StringConstraints(pattern=r"^[^A-Z]+$")]
 
+_LEFT = (
+    r"(^|[^A-Za-z0-9]"
+    # An escape of JSON or of a URL, the end of a colour, or a flag: each ends in a letter.
+    r"|\\[nrtbf]|\\u[0-9a-fA-F]{4}|%[0-9A-Fa-f]{2}|\[[0-9;]{1,8}m|(?:^|\s)-[A-Za-z])"
+)
+_TELLING = 4
+"""Characters of a prefix that need no beginning of a word before them."""
+_MORE = r"[^\s\x1b\"'`\\,;&|<>(){}\[\]$]"
+_SAID = r"[^\s\"'`”»\\,;<>()\[\]{}]"
+
 
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Keys(_Rule):
+    """Names that tell of a secret (keys.yaml)."""
+
+    names: tuple[_Word, ...]
+    words: tuple[_Word, ...]
+    suffixes: tuple[_Word, ...]
+    needs: tuple[_Word, ...]
+
+    @property
+    def expression(self) -> str:
+        """RE2 of a name as a program or a sentence writes it (group 1), and what follows (2)."""
+        names, words, suffixes = map(_either, (self.names, self.words, self.suffixes))
+        return (
+            rf"(?i)((?:(?:{names})|(?:\b|_)(?:{words}))"
+            rf"(?:[_.-]?(?:{suffixes})|[_.-]?[0-9]{{1,2}})*)([^a-z0-9_]|$)"
+        )
+
+
+def _either(words: Iterable[str]) -> str:
+    # The longest first: the first that matches is taken.
+    return "|".join(word.replace(" ", "[_. -]?") for word in sorted(words, key=len, reverse=True))
+
+
+DIGITS = "[0-9].?[0-9]"
+"""RE2 of two digits side by side, or nearly so."""
+MARK = "\ue000"
+"""Stands behind a telling name while a value is searched; of no meaning in Unicode."""
+
+
 class Pattern(_Rule):
-    """A class of secrets or personal data that is cut out of every value."""
+    """A class of secrets or personal data that is cut out of every value (patterns.yaml)."""
 
     name: str
+    kind: Literal["secret", "person", "team"]
     what: str
-    regex: str
-    """RE2. Where `keep` is set, capture group 1 is the text before the secret, which stays."""
+    regex: str = ""
+    regexes: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    body: str = ""
+    least: int = 0
+    named: bool = False
+    """Searches only behind a telling name."""
+    digits: bool = False
+    """Each match that is worth something holds what DIGITS finds."""
     needs: tuple[tuple[_Word, ...], ...] = ()
     """In lower case. Each match holds a word of each; without any, every record is searched."""
-    keep: bool = False
-    after: str = ""
-    """Text consumed behind the secret, put back."""
     examples: tuple[str, ...]
     stays: tuple[str, ...]
+    plant: str
+    """What a canary sends, `<n16>` and the like to be filled in by chance."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, data: Any) -> Any:
+        """Its prefixes are what a token needs."""
+        if isinstance(data, dict) and data.get("prefixes"):
+            return {**data, "needs": [[prefix.lower() for prefix in data["prefixes"]]]}
+        return data
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Pattern:
+        forms = [bool(self.regex), bool(self.regexes), bool(self.prefixes)]
+        if sum(forms) != 1 or bool(self.prefixes) != bool(self.body):
+            raise ValueError("write either regex, regexes, or prefixes with body and least")
+        return self
+
+    @cached_property
+    def expressions(self) -> tuple[str, ...]:
+        """RE2, in the order they apply. Groups stay: unnamed before the secret, named behind it."""
+        if self.prefixes:
+            token = f"[{self.body}]"
+            # Cut short by the client, it may be shorter than any token.
+            rest = f"(?:{token}{{{self.least},}}|{token}*…)"
+            # A long one is telling even in the middle of a word.
+            long, short = (
+                "|".join(re2.escape(prefix) for prefix in group)
+                for group in (
+                    [each for each in self.prefixes if len(each) >= _TELLING],
+                    [each for each in self.prefixes if len(each) < _TELLING],
+                )
+            )
+            written: tuple[str, ...] = (
+                *([f"(?:{long}){rest}"] if long else []),
+                *([f"<left>(?:{short}){rest}"] if short else []),
+            )
+        else:
+            written = self.regexes or (self.regex,)
+        return tuple(_expanded(each) for each in written)
+
+    def around(self, expression: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Groups of a match that stay: before the secret, by number, and behind it, by name."""
+        if self.kind == "team":  # its groups are its own
+            return (), ()
+        groups = compiled(expression)
+        named = groups.groupindex
+        numbers = range(1, groups.groups + 1)
+        return tuple(n for n in numbers if n not in named.values()), tuple(named)
+
+    def replacement(self, expression: str) -> str:
+        """What stands in place of a match, in the notation of Go."""
+        before, behind = self.around(expression)
+        return "".join(
+            [
+                *(f"${{{number}}}" for number in before),
+                f"[redacted:{self.name}]",
+                *(f"${{{name}}}" for name in behind),
+            ]
+        )
+
+
+def compiled(expression: str) -> re2.Pattern:
+    """RE2's own, which says nothing by itself and has room for long alternatives.
+
+    Raises re2.error for what is none.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 128 * 1024 * 1024
+    return re2.compile(expression, options)
+
+
+def _expanded(regex: str) -> str:
+    for mark, text in (
+        ("<left>", _LEFT),
+        ("<more>", _MORE),
+        ("<said>", _SAID),
+        ("<named>", MARK),
+    ):
+        regex = regex.replace(mark, text)
+    return regex
 
 
 class Pseudonym(_Rule):
@@ -42,6 +170,11 @@ class Pseudonym(_Rule):
     why: str
 
 
+Level = Literal["none", "commands", "prompts", "full"]
+LEVELS: tuple[Level, ...] = ("none", "commands", "prompts", "full")
+"""How much text is kept; each holds what those before it hold."""
+
+
 class Attribute(_Rule):
     """An attribute that may be stored."""
 
@@ -49,10 +182,32 @@ class Attribute(_Rule):
     why: str
     column: str = ""
     """Typed column that holds it; empty means it stands in `extra`."""
+    level: Level = "none"
+    """The least content level that keeps it, as a row of `event_content`; `none`: always."""
+
+
+class Ordinary(_Rule):
+    """A form of values that no built-in pattern matches (ordinary.yaml)."""
+
+    what: str
+    regex: str
+
+
+class Refused(_Rule):
+    """An attribute that is known and never stored."""
+
+    name: str
+    why: str
 
 
 def _read(name: str) -> Any:
     return yaml.safe_load((_HERE / name).read_text(encoding="utf-8"))
+
+
+@cache
+def keys() -> Keys:
+    """Names that tell of a secret."""
+    return Keys.model_validate(_read("keys.yaml"))
 
 
 @cache
@@ -68,6 +223,24 @@ def pseudonyms() -> tuple[Pseudonym, ...]:
 
 
 @cache
+def ordinary() -> tuple[Ordinary, ...]:
+    """Forms of values that need not be searched."""
+    return tuple(Ordinary.model_validate(entry) for entry in _read("ordinary.yaml"))
+
+
+@cache
+def refused() -> tuple[Refused, ...]:
+    """Attributes that are known and never stored."""
+    return tuple(Refused.model_validate(entry) for entry in _read("refused.yaml"))
+
+
+@cache
 def attributes() -> tuple[Attribute, ...]:
-    """The allow-list."""
+    """The allow-list, of all content levels."""
     return tuple(Attribute.model_validate(entry) for entry in _read("attributes.yaml"))
+
+
+def content(level: Level) -> tuple[Attribute, ...]:
+    """Attributes whose text a content level keeps."""
+    allowed = LEVELS[1 : LEVELS.index(level) + 1]
+    return tuple(each for each in attributes() if each.level in allowed)

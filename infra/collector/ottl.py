@@ -1,0 +1,15 @@
+"""Pieces of OTTL, the language of the transform processor, that more than one step writes."""
+
+from __future__ import annotations
+
+
+def literal(text: str) -> str:
+    """A string literal, as it stands in the collector's YAML: a `$` there stands for a variable
+    unless doubled."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped.replace("$", "$$")}"'
+
+
+def attribute(path: str, name: str) -> str:
+    """An attribute of a record, data point, resource or scope."""
+    return f'{path}.attributes["{name}"]'

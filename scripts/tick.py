@@ -1,0 +1,63 @@
+"""`telemetry tick`: do what is due, and nothing else. Called again and again, by a timer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from infra.settings import Settings
+from scripts import canary
+from stacks.home import Home
+
+CANARY_EVERY = timedelta(hours=24)
+LATE = timedelta(hours=6)
+"""So long past its time a task is overdue: the timer does not run, or the task fails."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task, and how it went."""
+
+    name: str
+    well: bool
+    said: str
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def _age(home: Home) -> timedelta | None:
+    last = canary.last(home)
+    return None if last is None else datetime.now(UTC) - _time(last.at)
+
+
+def tick(settings: Settings, home: Home) -> list[Done]:
+    """Do what is due. While paused nothing is: nothing could be sent. Raises Failure."""
+    if home.paused.exists():
+        return []
+    tasks: list[tuple[str, bool, Callable[[], Done]]] = [
+        ("canary", canary_due(home), lambda: _canary(settings, home)),
+    ]
+    return [task() for _, due, task in tasks if due]
+
+
+def canary_due(home: Home) -> bool:
+    """Whether the last canary is a day old."""
+    age = _age(home)
+    return age is None or age >= CANARY_EVERY
+
+
+def overdue(home: Home) -> str:
+    """What should have been done by now; empty where all was. One that never ran is not late."""
+    age = _age(home)
+    if age is None or home.paused.exists() or age < CANARY_EVERY + LATE:
+        return ""
+    hours = int(age.total_seconds() // 3600)
+    return f"the last canary is {hours} hours old: `telemetry tick` runs it"
+
+
+def _canary(settings: Settings, home: Home) -> Done:
+    found = canary.canary(settings, home)
+    return Done("canary", found.well, canary.said(found))

@@ -1,0 +1,1 @@
+"""Whether the rules of sanitization hold."""

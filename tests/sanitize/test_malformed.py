@@ -1,0 +1,248 @@
+"""OTLP that no client should send: answered, never stored raw, and the collector lives on."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import uuid
+from typing import Any
+
+import pytest
+import urllib3
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
+
+from scripts.supervise import Supervisor
+from stacks.embedded.processes import Layout
+from tests.conftest import Stack, until
+from tests.sanitize import planted, through
+
+pytestmark = pytest.mark.stack
+
+SECRET = "ghp_" + "Zq7" * 12
+PROTOBUF = "application/x-protobuf"
+# What may be answered: well, used wrongly, too large, try again.
+ANSWERS = {200, 400, 413, 415, 429, 503}
+
+
+def pid(stack: Stack) -> int:
+    """Process id of the collector's guard, which ends with the collector."""
+    return Supervisor(Layout(stack.home)).states()["collector"].pid
+
+
+def post(stack: Stack, signal: str, body: bytes, kind: str = PROTOBUF) -> int:
+    """The status; a connection that is closed is no answer."""
+    reply = urllib3.request(
+        "POST",
+        f"http://127.0.0.1:{stack.settings.ports.otlp_http}/v1/{signal}",
+        body=body,
+        headers={"Content-Type": kind},
+        timeout=120,
+        retries=False,
+    )
+    return reply.status
+
+
+def survives(stack: Stack, signal: str, body: bytes, kind: str = PROTOBUF) -> int:
+    """Send it; the same collector must answer, and still take in what comes next."""
+    before = pid(stack)
+    status = post(stack, signal, body, kind)
+    assert status in ANSWERS, status
+    assert through.kept(stack, {"result": "still here"}) == {"result": "still here"}
+    assert pid(stack) == before, "the collector died of it"
+    return status
+
+
+def logs(*attributes: KeyValue, time: int | None = None) -> ExportLogsServiceRequest:
+    request = ExportLogsServiceRequest()
+    record = request.resource_logs.add().scope_logs.add().log_records.add()
+    record.time_unix_nano = int(through.log("", 0, {})["timeUnixNano"]) if time is None else time
+    record.body.string_value = "claude_code.user_prompt"
+    record.attributes.extend(attributes)
+    return request
+
+
+def text(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+def named(session: str, *more: KeyValue) -> ExportLogsServiceRequest:
+    return logs(
+        text("event.name", "user_prompt"), text("session.id", session),
+        KeyValue(key="event.sequence", value=AnyValue(int_value=1)), *more,
+    )  # fmt: skip
+
+
+def nested(depth: int, kind: str) -> AnyValue:
+    value = AnyValue(string_value=SECRET)
+    for _ in range(depth):
+        outer = AnyValue()
+        if kind == "list":
+            outer.array_value.values.append(value)
+        else:
+            outer.kvlist_value.values.append(KeyValue(key="k", value=value))
+        value = outer
+    return value
+
+
+def delimited(field: int, content: bytes) -> bytes:
+    """A protobuf field that holds a message, written by hand: libraries stop at a depth."""
+    length, size = bytearray(), len(content)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return bytes([field << 3 | 2]) + bytes(length) + content
+
+
+def deep(depth: int) -> bytes:
+    """A request whose one attribute is a list in a list in a list ..."""
+    # Each level: AnyValue{array_value: ArrayValue{values: AnyValue}}. Lengths come first, so from
+    # the inside out, in pieces, to take time in proportion.
+    pieces: list[bytes] = [b"\x0a\x01x"]
+    size = 3
+    for _ in range(depth):
+        for field in (1, 5):
+            head = delimited(field, b"\0" * 0)[:1] + _varint(size)
+            pieces.append(head)
+            size += len(head)
+    value = b"".join(reversed(pieces))
+    attribute = delimited(1, b"result") + delimited(2, value)
+    record = delimited(6, attribute)
+    return delimited(1, delimited(2, delimited(2, record)))
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("kind", ["list", "map"])
+def test_values_within_values_are_looked_into(stack: Stack, kind: str) -> None:
+    session = str(uuid.uuid4())
+    body = named(session, KeyValue(key="result", value=nested(25, kind))).SerializeToString()
+    assert post(stack, "logs", body) == 200
+    query = "SELECT extra['result'] FROM telemetry_events WHERE session_id = {s:String}"
+    [(found,)] = until(lambda: stack.member(query, s=session))
+    assert "[redacted:github-token]" in found
+    assert SECRET not in found
+
+
+@pytest.mark.parametrize("depth", [1_000, 9_000, 100_000])
+def test_depth_does_not_kill_the_collector(stack: Stack, depth: int) -> None:
+    body = deep(depth)
+    survives(stack, "logs", body)
+
+
+def test_broken_text_is_stored_without_its_secret(stack: Stack) -> None:
+    """Bytes that are no UTF-8, around a secret."""
+    session = str(uuid.uuid4())
+    marked = named(session, text("result", f"A{SECRET}B")).SerializeToString()
+    for broken in (b"\xff", b"\xc3", b"\x00", b"\xed\xa0\x80"):
+        body = marked.replace(b"A" + SECRET.encode(), broken + SECRET.encode())
+        body = body if len(body) == len(marked) else _lengthened(session, broken)
+        survives(stack, "logs", body)
+    assert planted.in_rows(stack, [SECRET]) == []
+    assert planted.in_files(stack.home.path, [SECRET]) == []
+
+
+def _lengthened(session: str, broken: bytes) -> bytes:
+    """The same by hand, for pieces of more than one byte."""
+    value = delimited(1, broken + SECRET.encode())
+    attributes = [
+        delimited(6, delimited(1, b"result") + delimited(2, value)),
+        delimited(6, delimited(1, b"session.id") + delimited(2, delimited(1, session.encode()))),
+    ]
+    return delimited(1, delimited(2, delimited(2, b"".join(attributes))))
+
+
+def test_ten_megabytes_in_one_value(stack: Stack) -> None:
+    session = str(uuid.uuid4())
+    big = f"{'x y ' * 1_250_000}{SECRET}{'z ' * 2_500_000}"
+    body = named(session, text("result", big), text("prompt", big)).SerializeToString()
+    assert survives(stack, "logs", body) in (200, 413)
+    small = named(session, text("result", "x" * 15_000 + f" {SECRET}")).SerializeToString()
+    survives(stack, "logs", small)
+    assert planted.in_rows(stack, [SECRET]) == []
+    assert planted.in_files(stack.home.path, [SECRET]) == []
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", 1e308, -1e308])
+def test_numbers_that_are_none(stack: Stack, value: Any) -> None:
+    request = ExportMetricsServiceRequest()
+    metric = request.resource_metrics.add().scope_metrics.add().metrics.add()
+    metric.name = "claude_code.token.usage"
+    metric.sum.is_monotonic = True
+    metric.sum.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+    point = metric.sum.data_points.add()
+    point.as_double = float(value)
+    point.time_unix_nano = 2**63
+    point.attributes.append(text("model", SECRET))
+    survives(stack, "metrics", request.SerializeToString())
+    double = KeyValue(key="cost_usd", value=AnyValue(double_value=float(value)))
+    survives(stack, "logs", named(str(uuid.uuid4()), double).SerializeToString())
+
+
+def test_gigantic_counts(stack: Stack) -> None:
+    """Thousands of attributes, records of nothing, lengths that promise more than comes."""
+    many = [text(f"key{number}", SECRET) for number in range(20_000)]
+    survives(stack, "logs", named(str(uuid.uuid4()), *many).SerializeToString())
+    request = ExportLogsServiceRequest()
+    scope = request.resource_logs.add().scope_logs.add()
+    for _ in range(20_000):
+        scope.log_records.add()
+    survives(stack, "logs", request.SerializeToString())
+    survives(stack, "logs", b"\x0a\xff\xff\xff\xff\x0f")
+    number = KeyValue(key="input_tokens", value=AnyValue(int_value=2**63 - 1))
+    survives(stack, "logs", named(str(uuid.uuid4()), number).SerializeToString())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_mutilated_requests(stack: Stack, seed: int) -> None:
+    """Bytes flipped, cut out and doubled at random, in protobuf and in JSON."""
+    chance = random.Random(seed)
+    body = json.dumps(chance.choice(planted.requests()).body).replace("claude-opus", SECRET)
+    kind = "application/json"
+    data = bytearray(body.encode())
+    if seed % 2:
+        data = bytearray(named(str(uuid.uuid4()), text("prompt", SECRET)).SerializeToString())
+        kind = PROTOBUF
+    for _ in range(chance.randrange(1, 6)):
+        place = chance.randrange(len(data))
+        if chance.random() < 0.4:
+            data[place] ^= 1 << chance.randrange(8)
+        elif chance.random() < 0.5:
+            del data[place : place + chance.randrange(1, 20)]
+        else:
+            data[place:place] = data[place : place + chance.randrange(1, 20)]
+    survives(stack, "logs", bytes(data), kind)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"intValue": "not a number"},
+        {"doubleValue": {}},
+        {"boolValue": SECRET},
+        {"bytesValue": "####"},
+        {"bytesValue": base64.b64encode(b"any bytes").decode()},
+        {"stringValue": 5},
+        {"unknownValue": SECRET},
+        None,
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_wrong_types(stack: Stack, value: Any) -> None:
+    record = through.log(str(uuid.uuid4()), 0, {})
+    record["attributes"].append({"key": "result", "value": value})
+    survives(stack, "logs", through.request([record]), "application/json")
+    assert planted.in_rows(stack, [SECRET]) == []
