@@ -255,6 +255,11 @@ class Sanitize(_Group):
         (), description="attributes of your own that may be stored, each with `name` and `why`"
     )
 
+    @property
+    def all_patterns(self) -> tuple[rules.Pattern, ...]:
+        """The built-in ones, and those of the team, in the order they apply."""
+        return (*rules.patterns(), *(each.pattern for each in self.patterns))
+
     @model_validator(mode="after")
     def _names(self) -> Sanitize:
         for named in (self.patterns, self.attributes):

@@ -118,7 +118,7 @@ def canary(settings: Settings, home: Home) -> Verdict:
     """Plant, look, remove, and note what was found. Raises Failure when nothing arrives."""
     run = f"canary-{uuid.uuid4().hex[:12]}"
     chance = random.Random(run)
-    patterns = (*rules.patterns(), *(each.pattern for each in settings.sanitize.patterns))
+    patterns = settings.sanitize.all_patterns
     plants = [planted(pattern, chance) for pattern in patterns]
     began = time.time()
     client = warehouse.as_admin(settings, home.secrets())

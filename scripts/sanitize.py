@@ -10,7 +10,7 @@ from scripts import console, query
 
 def cut(settings: Settings, text: str) -> Cut:
     """A text after the patterns, the team's too."""
-    return Cutter((*rules.patterns(), *(each.pattern for each in settings.sanitize.patterns)))(text)
+    return Cutter(settings.sanitize.all_patterns)(text)
 
 
 def explain(settings: Settings, form: query.Format) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from detect_secrets.core.scan import scan_line
 from detect_secrets.settings import transient_settings
 
-from infra.collector import rules
 from infra.collector.rules.apply import Cutter
 from infra.secrets import Secrets
 from infra.settings import Settings
@@ -94,7 +93,7 @@ class Scan:
 def scan(settings: Settings, secrets: Secrets, shown: Step) -> Scan:
     """Look at all that is stored."""
     client = warehouse.as_admin(settings, secrets, seconds=600)
-    cut = Cutter((*rules.patterns(), *(each.pattern for each in settings.sanitize.patterns)))
+    cut = Cutter(settings.sanitize.all_patterns)
     hits: dict[tuple[str, str, str], list[Text]] = {}
     texts = 0
     plugins = {"plugins_used": [{"name": name} for name in _DETECTORS]}

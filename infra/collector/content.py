@@ -24,11 +24,16 @@ _FILE_KEYS = (
     "diff",
 )
 """Where a tool's input holds what a file holds."""
-_PATH_KEYS = ("file_path", "notebook_path", "path")
 
+_FILE = r'\\*"(?:file_path|notebook_path|path)\\*"\s*:'
+"""RE2 of where a tool's input names the file that it works on."""
 _SEPARATOR = r"(?:/|\\{1,4})"
 _IN_JSON = r"(?:[^\"\\]|\\.)*"
 
+_NO_FILE = (
+    rf'(\\*"(?:{"|".join(_FILE_KEYS)})\\*"\s*:\s*\\*"){_IN_JSON}',
+    "${1}[contents]",
+)
 _NO_CODE = (
     # A fenced block and a diff; one without an end goes on to the end.
     (r"(?s)```.*?(?:```|$)", "[code]"),
@@ -92,30 +97,23 @@ def shape(settings: Settings) -> list[str]:
             f'{ottl.attribute("log", "tool_name")} == "{tool}"' for tool in code.exclude_tools
         ]
     if code.include_only:
+        included = rf'{_FILE}\s*\\*"{_IN_JSON}{_paths(code.include_only)}'
         unwanted.append(
-            f'(IsMatch(log.cache["texts"], {ottl.literal(_of_files(".*"))}) and not '
-            f'IsMatch(log.cache["texts"], {ottl.literal(_of_files(_paths(code.include_only)))}))'
+            f'(IsMatch(log.cache["texts"], {ottl.literal(_FILE)}) and not '
+            f'IsMatch(log.cache["texts"], {ottl.literal(included)}))'
         )
     for condition in unwanted:
         statements += [f'delete_key(log.attributes, "{name}") where {condition}' for name in kept]
     if not code.include_only:
         statements += [
-            f"replace_pattern({value}, {ottl.literal(_FILE_CONTENT)}, "
-            f"{ottl.literal('${1}[contents]')}) where {value} != nil"
-            for value in (ottl.attribute("log", name) for name in kept if name.startswith("tool_"))
+            ottl.replace(ottl.attribute("log", name), *_NO_FILE)
+            for name in kept
+            if name.startswith("tool_")
         ]
     for name in kept:
-        value = ottl.attribute("log", name)
         cuts = (_NO_HEREDOC,) if name.startswith("tool_") else _NO_CODE
-        statements += [
-            f"replace_pattern({value}, {ottl.literal(regex)}, {ottl.literal(shown)}) "
-            f"where {value} != nil"
-            for regex, shown in cuts
-        ]
+        statements += [ottl.replace(ottl.attribute("log", name), *cut) for cut in cuts]
     return statements
-
-
-_FILE_CONTENT = rf'(\\*"(?:{"|".join(_FILE_KEYS)})\\*"\s*:\s*\\*"){_IN_JSON}'
 
 
 def _glob(glob: str) -> str:
@@ -135,14 +133,3 @@ def _paths(globs: tuple[str, ...]) -> str:
     """RE2 of a text that names a path of one of these globs."""
     either = "|".join(map(_glob, globs))
     return rf"(?:^|[^A-Za-z0-9_.-])(?:{either})(?:$|[^A-Za-z0-9_./\\-]|[.](?:\s|$)|\\[nrt\"])"
-
-
-def _of_files(path: str) -> str:
-    """RE2 of a tool's input that names such a file as the one it works on."""
-    if path == ".*":
-        path = ""
-    return (
-        rf'\\*"(?:{"|".join(_PATH_KEYS)})\\*"\s*:\s*\\*"{_IN_JSON}{path}'
-        if path
-        else (rf'\\*"(?:{"|".join(_PATH_KEYS)})\\*"\s*:')
-    )

@@ -13,3 +13,13 @@ def literal(text: str) -> str:
 def attribute(path: str, name: str) -> str:
     """An attribute of a record, data point, resource or scope."""
     return f'{path}.attributes["{name}"]'
+
+
+def replace(value: str, regex: str, shown: str) -> str:
+    """A statement that puts `shown` in place of every match in a value, where there is one."""
+    return f"replace_pattern({value}, {literal(regex)}, {literal(shown)}) where {value} != nil"
+
+
+def shorten(value: str, characters: int) -> str:
+    """A statement that leaves a value's first characters."""
+    return replace(value, f"^(?s)(.{{{characters}}}).*$", "${1}")

@@ -108,7 +108,7 @@ def _pseudonymize(path: str, key: str) -> list[str]:
     """Statements that replace who by a keyed hash; one already replaced stays as it is."""
     statements = [f'set({path}.cache["key"], "{key}")']
     for rule in rules.pseudonyms():
-        value = f'{path}.attributes["{rule.name}"]'
+        value = ottl.attribute(path, rule.name)
         hashed = f'SHA256(Concat([{path}.cache["key"], {value}], ":"))'
         statements.append(
             f'set({value}, Concat(["p1:", {hashed}], "")) '
@@ -155,17 +155,10 @@ def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict
 
 
 def _fingerprint(path: str) -> list[str]:
-    value = f'{path}.attributes["error"]'
+    value = ottl.attribute(path, "error")
     return [
-        *(
-            f"replace_pattern({value}, {ottl.literal(regex)}, {ottl.literal(shown)}) "
-            f"where {value} != nil"
-            for regex, shown in _FINGERPRINT
-        ),
-        f"replace_pattern({value}, "
-        + ottl.literal(f"^(?s)(.{{{FINGERPRINT_CHARACTERS}}}).*$")
-        + ', "$${1}")'
-        + f" where {value} != nil",
+        *(ottl.replace(value, regex, shown) for regex, shown in _FINGERPRINT),
+        ottl.shorten(value, FINGERPRINT_CHARACTERS),
     ]
 
 
@@ -186,10 +179,8 @@ def _dropped(path: str) -> dict[str, Any]:
         "conditions": [f"{found} != nil"],
         "statements": [
             f"set({names}, {found})",
-            f"replace_pattern({names}, {ottl.literal(_ODD_NAME[0])}, {ottl.literal(_ODD_NAME[1])})",
-            f"replace_pattern({names}, "
-            + ottl.literal(f"^(?s)(.{{{_DROPPED_CHARACTERS}}}).*$")
-            + f", {ottl.literal('${1}')})",
+            ottl.replace(names, *_ODD_NAME),
+            ottl.shorten(names, _DROPPED_CHARACTERS),
             *(
                 f'delete_key({path}.attributes, "{key}")'
                 for key in (identify.REMOVED_KEYS, identify.REMOVED_COUNT)
@@ -199,17 +190,17 @@ def _dropped(path: str) -> dict[str, Any]:
 
 
 def _aside(path: str, reason: str, condition: str) -> str:
-    return f'set({path}.attributes["{ASIDE}"], "{reason}") where {condition}'
+    return f'set({ottl.attribute(path, ASIDE)}, "{reason}") where {condition}'
 
 
 def _log_statements() -> list[str]:
-    name = 'log.attributes["event.name"]'
+    name = ottl.attribute("log", "event.name")
     body_names_it = 'IsMatch(log.body, "^claude_code[.]")'
     return [
         *_fingerprint("log"),
         # Some records name their event in the body alone.
         f"set({name}, log.body) where {name} == nil and IsString(log.body) and {body_names_it}",
-        f'replace_pattern({name}, "^claude_code[.]", "") where {name} != nil',
+        ottl.replace(name, "^claude_code[.]", ""),
         _aside("log", "name", f"not IsMatch({name}, {ottl.literal(_NAME)})"),
         f'set({name}, "unnamed") where log.attributes["{ASIDE}"] == "name"',
         f"set(log.body, {name})",
