@@ -31,14 +31,8 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 EVENT = "canary"
-_TEXTS = (
-    # Kept at every level, a fingerprint, names, what only some levels keep, and what nobody listed.
-    "result",
-    "error",
-    "skill.name",
-    *(each.name for each in rules.content("full")),
-    "unheard_of",
-)
+_TEXTS = ("result", "error", "skill.name", "unheard_of")
+"""Kept at every level, a fingerprint, a name, and what nobody listed; texts come besides."""
 _RESOURCE = ("chapter", "host.name", "user.email", "unheard_of")
 _POINT = ("skill.name", "model", "unheard_of")
 _PLACE = re.compile(r"<([nlUdh])(\d+)>")
@@ -51,7 +45,6 @@ _ALPHABETS = {
 }
 _ENOUGH = 8
 """Characters of a secret that give it away."""
-_TIMEOUT_SECONDS = 60
 _CHUNK = 4 * 1024 * 1024
 _DISTINCT_SECONDS = 2.0
 """Files last written so long before the run began are not looked through."""
@@ -93,6 +86,20 @@ class Verdict:
         """Whether nothing was found."""
         return not self.leaks
 
+    @property
+    def said(self) -> str:
+        """The verdict in words. Never what was found."""
+        if self.well:
+            return (
+                f"{self.planted} made-up secrets, one of each class, went in; none is in the "
+                f"{self.rows} rows or the {self.files} files that were written."
+            )
+        lines = [f"{leak.name}: in {leak.where}" for leak in self.leaks]
+        return (
+            "Something that must not be stored was stored. `telemetry pause` stops the collector; "
+            "then report this:\n  " + "\n  ".join(lines)
+        )
+
 
 def planted(pattern: rules.Pattern, chance: random.Random) -> Plant:
     """Its `plant`, filled in. A team's pattern plants its first example as it is."""
@@ -126,8 +133,8 @@ def canary(settings: Settings, home: Home) -> Verdict:
         _send(settings, plants, run)
         _wait(client, settings, len(plants), run)
         rows = list(_rows(client, run))
-        leaks = [*_in_rows(rows, plants), *_in_files(home, plants, began)]
-        files = sum(1 for _ in _written(home, began))
+        files = list(_written(home, began))
+        leaks = [*_in_rows(rows, plants), *_in_files(files, plants)]
     finally:
         verify.remove(client, run)
         client.close_connections()
@@ -135,7 +142,7 @@ def canary(settings: Settings, home: Home) -> Verdict:
         at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         planted=len(plants),
         rows=len(rows),
-        files=files,
+        files=len(files),
         leaks=tuple(leaks),
     )
     write_private(_note(home), json.dumps(asdict(verdict)))
@@ -163,6 +170,7 @@ def _pairs(keys: Iterable[str], text: str) -> list[dict[str, Any]]:
 
 
 def _send(settings: Settings, plants: Sequence[Plant], run: str) -> None:
+    texts = (*_TEXTS, *(each.name for each in rules.content("full")))
     now = str(time.time_ns())
     mark = {"key": otlp.SYNTHETIC, "value": _value(run)}
     logs, metrics = [], []
@@ -177,7 +185,7 @@ def _send(settings: Settings, plants: Sequence[Plant], run: str) -> None:
                 {"key": "session.id", "value": _value(run)},
                 {"key": "event.sequence", "value": {"intValue": str(number)}},
                 mark,
-                *_pairs(_TEXTS, plant.text),
+                *_pairs(texts, plant.text),
             ],
         }
         scope = {"name": plant.text, "attributes": _pairs(("unheard_of",), plant.text)}
@@ -203,18 +211,12 @@ def _send(settings: Settings, plants: Sequence[Plant], run: str) -> None:
 
 
 def _wait(client: Client, settings: Settings, count: int, run: str) -> None:
-    tables = [names.EVENTS]
-    if settings.backend != "prometheus":
-        tables.append(names.METRIC_POINTS)
-    end = time.monotonic() + _TIMEOUT_SECONDS
-    while time.monotonic() < end:
-        if all(warehouse.count(client, table, synthetic=run) >= count for table in tables):
-            return
-        time.sleep(0.1)
-    raise Failure(
-        f"The canary's records did not arrive within {_TIMEOUT_SECONDS} s, so nothing is known. "
-        "`telemetry status` says what is wrong."
-    )
+    points = 0 if settings.backend == "prometheus" else count
+    if not verify.arrived(client, run, events=count, points=points):
+        raise Failure(
+            f"The canary's records did not arrive within {verify.TIMEOUT_SECONDS} s, so nothing is "
+            "known. `telemetry status` says what is wrong."
+        )
 
 
 def _rows(client: Client, run: str) -> Iterator[tuple[str, str]]:
@@ -247,10 +249,10 @@ def _written(home: Home, since: float) -> Iterator[Path]:
                     yield file
 
 
-def _in_files(home: Home, plants: Sequence[Plant], since: float) -> Iterator[Leak]:
+def _in_files(files: Iterable[Path], plants: Sequence[Plant]) -> Iterator[Leak]:
     marks = [(plant.name, mark.encode()) for plant in plants for mark in plant.marks]
     overlap = max(len(mark) for _, mark in marks)
-    for file in _written(home, since):
+    for file in files:
         found = set()
         with contextlib.suppress(OSError), file.open("rb") as stream:
             rest = b""
@@ -259,17 +261,3 @@ def _in_files(home: Home, plants: Sequence[Plant], since: float) -> Iterator[Lea
                 found |= {name for name, mark in marks if mark in block}
                 rest = block[-overlap:]
         yield from (Leak(name, str(file)) for name in sorted(found))
-
-
-def said(found: Verdict) -> str:
-    """The verdict in words. Never what was found."""
-    if found.well:
-        return (
-            f"{found.planted} made-up secrets, one of each class, went in; none is in the "
-            f"{found.rows} rows or the {found.files} files that were written."
-        )
-    lines = [f"{leak.name}: in {leak.where}" for leak in found.leaks]
-    return (
-        "Something that must not be stored was stored. `telemetry pause` stops the collector; then "
-        "report this:\n  " + "\n  ".join(lines)
-    )

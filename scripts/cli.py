@@ -100,9 +100,7 @@ def up(
     if verdict is not None and not verdict.well:
         raise Failure("Verification failed:\n  " + "\n  ".join(verdict.differences))
     if report.canary is not None and not report.canary.well:
-        from scripts import canary
-
-        raise Failure(canary.said(report.canary))
+        raise Failure(report.canary.said)
 
 
 def _show_up(report: object, settings: Settings) -> None:
@@ -120,9 +118,7 @@ def _show_up(report: object, settings: Settings) -> None:
             f"recorded session came through in {verdict.readable:.1f} s and were removed again."
         )
     if report.canary is not None and report.canary.well:
-        from scripts import canary
-
-        out.print(canary.said(report.canary), markup=False)
+        out.print(report.canary.said, markup=False)
     if report.changes:
         out.print(f"Ready in {report.seconds:.1f} s.")
     if report.paused:
@@ -238,9 +234,9 @@ def verify(
         if json:
             print_json({**asdict(found), "well": found.well})
         elif found.well:
-            out.print(planting.said(found), markup=False)
+            out.print(found.said, markup=False)
         if not found.well:
-            raise Failure(planting.said(found))
+            raise Failure(found.said)
         return
     verdict = verifying.verify(settings, home.secrets())
     if json:

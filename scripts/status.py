@@ -13,7 +13,7 @@ import urllib3
 from infra import prometheus
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import canary, login, supervise, tick, warehouse
+from scripts import canary, login, queries, supervise, tick, warehouse
 from scripts.errors import Failure
 from stacks import stores
 from stacks.embedded.processes import Layout
@@ -22,15 +22,8 @@ from stacks.home import Home
 _SAMPLE = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 
 
-_DROPPED = (
-    "SELECT name, sum(count) FROM ("
-    + " UNION ALL ".join(
-        f"SELECT arrayJoin(dropped)::String AS name, count() AS count "
-        f"FROM {names.DATABASE}.{table} WHERE ts > now() - INTERVAL 7 DAY GROUP BY name"
-        for table in (names.EVENTS, names.METRIC_POINTS)
-    )
-    + ") GROUP BY name ORDER BY sum(count) DESC, name LIMIT 20"
-)
+_DROPPED = "dropped-attributes"
+_DROPPED_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -126,12 +119,13 @@ def _stored(settings: Settings, home: Home) -> _Stored:
         "SELECT count(), toString(max(ts)), sumIf(cost_usd * weight, chapter = '') "
         f"FROM {names.DATABASE}.{names.EVENTS}"
     ).result_rows
-    dropped = client.query(_DROPPED).result_rows
+    question = queries.named(_DROPPED)
+    found = client.query(question.sql, parameters=question.arguments({"days": "7"})).result_rows
     return _Stored(
         int(row[0]),
         str(row[1]) if row[0] else "",
         float(row[2] or 0),
-        tuple(f"{name} ({count})" for name, count in dropped),
+        tuple(f"{name} ({count:.0f})" for name, count, *_ in found[:_DROPPED_SHOWN]),
     )
 
 

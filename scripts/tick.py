@@ -60,4 +60,4 @@ def overdue(home: Home) -> str:
 
 def _canary(settings: Settings, home: Home) -> Done:
     found = canary.canary(settings, home)
-    return Done("canary", found.well, canary.said(found))
+    return Done("canary", found.well, found.said)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SESSION = Path(__file__).parent / "session"
 """One edit of a file and one commit, recorded from the real client."""
 
-_TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 60
 _TEXTS = ("model", "tool_name", "tool_use_id", "request_id", "decision", "query_source")
 _NUMBERS = (
     "input_tokens",
@@ -87,6 +87,19 @@ def _stored_events(client: Client, run: str, columns: list[str]) -> list[dict[st
     return [dict(zip(columns, row, strict=True)) for row in result.result_rows]
 
 
+def arrived(client: Client, run: str, *, events: int, points: int) -> bool:
+    """Wait until so many rows of a self-test are there; False where they are not in time."""
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < end:
+        if (
+            warehouse.count(client, names.EVENTS, synthetic=run) >= events
+            and warehouse.count(client, names.METRIC_POINTS, synthetic=run) >= points
+        ):
+            return True
+        time.sleep(0.1)
+    return False
+
+
 def remove(client: Client, run: str) -> None:
     """Remove the rows of a self-test."""
     for table in names.OWN_EVENTS:
@@ -144,13 +157,7 @@ def verify(settings: Settings, secrets: Secrets) -> Verdict:
         for request in requests:
             otlp.send(endpoint, request)
         acknowledged = time.monotonic() - began
-        while time.monotonic() - began < _TIMEOUT_SECONDS:
-            if (
-                warehouse.count(client, names.EVENTS, synthetic=run) >= len(expected)
-                and warehouse.count(client, names.METRIC_POINTS, synthetic=run) >= points
-            ):
-                break
-            time.sleep(0.1)
+        arrived(client, run, events=len(expected), points=points)
         readable = time.monotonic() - began
         found = _differences(expected, _stored_events(client, run, list(expected[0])))
         stored_points = warehouse.count(client, names.METRIC_POINTS, synthetic=run)

@@ -4,35 +4,18 @@
 -- `(odd name)` stands for any that is not made of plain words. Each has been dropped before it was stored.
 -- param days UInt16 = 30 : days to look back, today included
 SELECT
-    attribute,
-    sum(records) AS events_or_points,
-    arraySort(groupUniqArrayArray(came_with)) AS came_with,
-    min(first) AS first_seen,
-    max(last) AS last_seen,
-    arraySort(groupUniqArrayArray(versions)) AS client_versions
+    arrayJoin(dropped)::String AS attribute,
+    sum(weight) AS events_or_points,
+    arraySort(groupUniqArray(20)(came_with)) AS came_with,
+    min(ts) AS first_seen,
+    max(ts) AS last_seen,
+    arraySort(groupUniqArray(20)(client_version::String)) AS client_versions
 FROM
 (
-    SELECT
-        arrayJoin(dropped)::String AS attribute,
-        sum(weight) AS records,
-        groupUniqArray(20)(event::String) AS came_with,
-        min(ts) AS first,
-        max(ts) AS last,
-        groupUniqArray(20)(client_version::String) AS versions
-    FROM telemetry_events
-    WHERE notEmpty(dropped) AND toDate(ts) > today() - least({days:UInt16}, 20000)
-    GROUP BY attribute
+    SELECT ts, event::String AS came_with, client_version, weight, dropped FROM telemetry_events
     UNION ALL
-    SELECT
-        arrayJoin(dropped)::String AS attribute,
-        sum(weight) AS records,
-        groupUniqArray(20)(metric::String) AS came_with,
-        min(ts) AS first,
-        max(ts) AS last,
-        groupUniqArray(20)(client_version::String) AS versions
-    FROM metric_points
-    WHERE notEmpty(dropped) AND toDate(ts) > today() - least({days:UInt16}, 20000)
-    GROUP BY attribute
+    SELECT ts, metric::String AS came_with, client_version, weight, dropped FROM metric_points
 )
+WHERE notEmpty(dropped) AND toDate(ts) > today() - least({days:UInt16}, 20000)
 GROUP BY attribute
 ORDER BY events_or_points DESC, attribute
