@@ -16,7 +16,7 @@ from scripts import warehouse
 from scripts.errors import Failure
 from stacks.home import PROJECT
 from tests.conftest import Stack, until
-from tests.e2e.test_unusual_requests import log, request
+from tests.made import log, request
 from tests.queries.test_shipped import answer
 from tests.queries.test_summaries import refresh
 

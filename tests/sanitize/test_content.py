@@ -11,6 +11,7 @@ import pytest
 
 from infra.collector import rules
 from infra.settings import Settings, SettingsError, validated
+from tests import made
 from tests.conftest import Stack, until
 from tests.sanitize import through
 
@@ -32,7 +33,7 @@ def stored(stack: Stack, *records: dict[str, Any]) -> list[dict[str, str]]:
     """The texts kept of each record, by attribute."""
     session = str(uuid.uuid4())
     sent = [through.log(session, number, texts) for number, texts in enumerate(records)]
-    assert stack.post("logs", through.request(sent)) == 200
+    assert stack.post("logs", made.request(*sent)) == 200
     query = "SELECT count() FROM telemetry_events WHERE session_id = {s:String}"
     until(lambda: stack.member(query, s=session)[0][0] == len(records))
     rows = stack.member(

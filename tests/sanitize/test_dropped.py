@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests import made
 from tests.conftest import Stack, until
 from tests.sanitize import through
 
@@ -19,7 +20,7 @@ SECRET = "ghp_" + "Kx9" * 12
 def dropped(stack: Stack, record: dict[str, Any], **outer: Any) -> tuple[list[str], dict[str, str]]:
     """Names counted, and `extra`, of one record."""
     session = str(uuid.uuid4())
-    body = json.loads(through.request([through.log(session, 0, record)]))
+    body = json.loads(made.request(through.log(session, 0, record)))
     resource = [
         {"key": k, "value": {"stringValue": v}} for k, v in outer.get("resource", {}).items()
     ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from tests import made
 from tests.conftest import Stack, until
 
 _AT_ONCE = 500
@@ -17,21 +16,8 @@ ATTRIBUTE = "result"
 
 def log(session: str, number: int, attributes: dict[str, Any]) -> dict[str, Any]:
     """A log record with texts in its attributes."""
-    texts = {"session.id": session, "event.name": "retention_sweep", **attributes}
-    return {
-        "timeUnixNano": str(time.time_ns()),
-        "body": {"stringValue": "claude_code.retention_sweep"},
-        "attributes": [
-            {"key": "event.sequence", "value": {"intValue": str(number)}},
-            *({"key": key, "value": {"stringValue": text}} for key, text in texts.items()),
-        ],
-    }
-
-
-def request(records: Sequence[dict[str, Any]]) -> bytes:
-    """One OTLP/HTTP request."""
-    scope = {"scope": {"name": "com.anthropic.claude_code.events"}, "logRecords": list(records)}
-    return json.dumps({"resourceLogs": [{"resource": {}, "scopeLogs": [scope]}]}).encode()
+    names = {"event.name": "retention_sweep", "event.sequence": number}
+    return made.log(session, attributes={**names, **attributes})
 
 
 def passed(stack: Stack, texts: Sequence[str]) -> list[str]:
@@ -42,7 +28,7 @@ def passed(stack: Stack, texts: Sequence[str]) -> list[str]:
             log(session, first + number, {ATTRIBUTE: text})
             for number, text in enumerate(texts[first : first + _AT_ONCE])
         ]
-        assert stack.post("logs", request(records)) == 200
+        assert stack.post("logs", made.request(*records)) == 200
     query = (
         f"SELECT seq, extra['{ATTRIBUTE}'] FROM telemetry_events WHERE session_id = {{s:String}} "
         "ORDER BY seq"
@@ -59,7 +45,7 @@ def passed(stack: Stack, texts: Sequence[str]) -> list[str]:
 def kept(stack: Stack, attributes: dict[str, Any]) -> dict[str, str]:
     """What stands in `extra` of a record with these attributes."""
     session = str(uuid.uuid4())
-    assert stack.post("logs", request([log(session, 0, attributes)])) == 200
+    assert stack.post("logs", made.request(log(session, 0, attributes))) == 200
     query = "SELECT extra FROM telemetry_events WHERE session_id = {s:String}"
     [(found,)] = until(lambda: stack.member(query, s=session))
     return dict(found)
