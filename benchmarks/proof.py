@@ -1,4 +1,4 @@
-"""How much the rules of sanitization find, by class: both corpora through the real collector.
+"""How much the rules of sanitization find, by class: the corpora through the real collector.
 
 Written to proof.json, from which docs/DATA-SANITIZATION.md shows it.
 """
@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from benchmarks import machine
 from scripts import docs
@@ -30,9 +32,9 @@ def measure() -> None:
 
         try:
             stack.ok("up")
-            for name, folder in (("tuned", samples.FOLDER), ("held out", samples.HELD_OUT)):
-                with step(f"Sending the corpus ({name})"):
-                    found[name] = measured(passed, folder)
+            for folder in samples.CORPORA:
+                with step(f"Sending the {folder.name} corpus"):
+                    found[folder.name] = measured(passed, folder)
         finally:
             stack.down()
     for name, each in found.items():
@@ -45,6 +47,7 @@ def measure() -> None:
         json.dumps(
             {
                 "commit": machine.commit(),
+                "blind": yaml.safe_load(samples.BLIND.read_text(encoding="utf-8")),
                 "corpora": {name: _as_json(each) for name, each in found.items()},
             },
             indent=2,

@@ -3,12 +3,17 @@
 Runs before sanitizing because the identity of a record without a sequence number is a hash of the
 whole record. Nothing here is taken from the client: `member` and everything under `telemetry.` that
 it sent is dropped first (but for the run id of a self-test).
+
+From here on each attribute stands once, and is a string: a client may send a name twice, and then
+an accessor sees the first and the store takes the second; and a number that is none cannot be
+written as JSON, which fails whole requests.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from infra.collector import ottl
 from infra.collector.placement import Placement
 
 DROPPED = "telemetry.dropped"
@@ -17,6 +22,8 @@ REMOVED_KEYS, REMOVED_COUNT = "redaction.redacted.keys", "redaction.redacted.cou
 _STAMPED = (
     "telemetry.record_hash",
     "telemetry.aside",
+    "telemetry.search",
+    "telemetry.known",
     "weight",
     "member",
     DROPPED,
@@ -27,14 +34,26 @@ _STAMPED = (
     "redaction.masked.count",
     "redaction.ignored.count",
 )
+_MOST = 256
+"""Attributes of a record that are looked at; a client sends some forty."""
 _HAS_SEQUENCE = (
     'IsMatch(log.attributes["event.sequence"], "^[0-9]{1,10}$$") '
     'and log.attributes["session.id"] != nil and log.attributes["session.id"] != ""'
 )
 
 
-def _forget(path: str) -> list[str]:
-    return [f'delete_key({path}.attributes, "{key}")' for key in _STAMPED]
+def _plainly(path: str) -> list[str]:
+    """Statements that leave each attribute once, as a string, and none that is set here."""
+    target, once = f"{path}.attributes", f'{path}.cache["once"]'
+    return [
+        # What comes next takes time by the square of their number.
+        f"limit({target}, {_MOST}, [])",
+        f"set({once}, {{}})",
+        f'merge_maps({once}, {target}, "upsert")',
+        f"set({target}, {once})",
+        f"delete_matching_keys({target}, {ottl.literal(ottl.either(_STAMPED))})",
+        f"stringify_all({target})",
+    ]
 
 
 def _hash(*parts: str) -> str:
@@ -53,7 +72,7 @@ def processors(placement: Placement) -> dict[str, Any]:
     log_hash = _hash(
         'log.cache["key"]',
         "String(log.time_unix_nano)",
-        "String(log.body)",
+        'log.cache["body"]["text"]',
         "String(log.attributes)",
         "String(resource.attributes)",
     )
@@ -62,13 +81,20 @@ def processors(placement: Placement) -> dict[str, Any]:
         "metric.name",
         "String(datapoint.start_time_unix_nano)",
         "String(datapoint.time_unix_nano)",
-        "String(datapoint.value_double)",
+        'Format("%v", [datapoint.value_double])',
         "String(datapoint.value_int)",
         "String(datapoint.attributes)",
         "String(resource.attributes)",
     )
-    scope = {"context": "scope", "statements": _forget("scope")}
-    resource = [*_forget("resource"), f'set(resource.attributes["member"], "{member}")']
+    scope = {"context": "scope", "statements": _plainly("scope")}
+    resource = {
+        "context": "resource",
+        "statements": [
+            *_plainly("resource"),
+            f'set(resource.attributes["member"], "{member}")',
+        ],
+    }
+    unnumbered = 'log.cache["unnumbered"] == true'
     return {
         "transform/identify": {
             "error_mode": "propagate",
@@ -76,28 +102,32 @@ def processors(placement: Placement) -> dict[str, Any]:
                 {
                     "context": "log",
                     "statements": [
-                        *_forget("log"),
+                        *_plainly("log"),
                         f'set(log.cache["key"], "{key}")',
+                        f'set(log.cache["unnumbered"], true) where not ({_HAS_SEQUENCE})',
+                        # A body of numbers or maps, as a string whatever stands in it.
+                        f'set(log.cache["body"]["text"], log.body) where {unnumbered}',
+                        f'stringify_all(log.cache["body"]) where {unnumbered}',
                         # A re-send is byte for byte the same record, so it hashes the same.
                         f'set(log.attributes["telemetry.record_hash"], {log_hash}) '
-                        f"where not ({_HAS_SEQUENCE})",
+                        f"where {unnumbered}",
                     ],
                 },
-                {"context": "resource", "statements": resource},
+                resource,
                 scope,
             ],
             "metric_statements": [
                 {
                     "context": "datapoint",
                     "statements": [
-                        *_forget("datapoint"),
+                        *_plainly("datapoint"),
                         f'set(datapoint.cache["key"], "{key}")',
                         f'set(datapoint.attributes["telemetry.record_hash"], {point_hash}) '
                         f"where metric.type == METRIC_DATA_TYPE_SUM "
                         f"or metric.type == METRIC_DATA_TYPE_GAUGE",
                     ],
                 },
-                {"context": "resource", "statements": list(resource)},
+                resource,
                 scope,
             ],
         }

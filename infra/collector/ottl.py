@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 
 def literal(text: str) -> str:
     """A string literal, as it stands in the collector's YAML: a `$` there stands for a variable
     unless doubled."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped.replace("$", "$$")}"'
+
+
+def either(names: Iterable[str]) -> str:
+    """RE2 of any of these names; in order, so that equal beginnings stand together."""
+    return f"^(?:{'|'.join(re.escape(name) for name in sorted(names))})$"
 
 
 def attribute(path: str, name: str) -> str:

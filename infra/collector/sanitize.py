@@ -7,9 +7,9 @@ Layers, each of which would do for the ordinary case:
 4. only listed attributes pass at all (`redaction`): one that nobody listed is gone, and its name
    counted (`transform/dropped`).
 
-Statements are total: a value is made a string first, so no statement can fail on a type, and one
-record never stops the others of its request. A record that the store could refuse is marked, and
-goes to the side file instead of the queue.
+Statements are total: every attribute is a string by now, so no statement can fail on a type, and
+one record never stops the others of its request. A record that the store could refuse is marked,
+and goes to the side file instead of the queue.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _SEARCHED_BYTES = 64 * 1024
 _CUT_MARK = "…[cut]"
 """Like the client's own mark, by which a pattern knows a token that was cut in two."""
 ASIDE = "telemetry.aside"
+NO_DATA = "metric.type == METRIC_DATA_TYPE_NONE"
+"""Of a metric that has no data point to be marked, and that no exporter could ever write."""
 
 _NAME = "^[a-z]{1,24}[0-9]{0,2}(?:[_.][a-z]{1,24}[0-9]{0,2}){0,7}$"
 """Of events and metrics: words, in which no secret can stand."""
@@ -38,28 +40,69 @@ _LATEST = "UnixNano(Now()) + 604800000000000"  # a week ahead: a clock that is w
 
 _FINGERPRINT = (
     # What differs from one occurrence to the next, and may be text or a name.
+    ("“[^”]*”|„[^“”]*[“”]|«[^»]*»|»[^«]*«", "[quoted]"),
     (r'"[^"]*"|`[^`]*`|(?:^|[\s(:=])\'[^\']*\'', "[quoted]"),
-    (r"(?:[A-Za-z]:)?(?:[\\/][^\s\\/:\"'<>|]+){2,}[\\/]?|~[\\/]\S+", "[path]"),
+    (
+        r"(?:[A-Za-z]:)?(?:[\\/](?:\[redacted:[a-z0-9-]+\]|[^\s\\/:\"'<>|])+){2,}[\\/]?|~[\\/]\S+",
+        "[path]",
+    ),
     (r"\b[0-9]+\b", "[n]"),
 )
 
 
-_SEARCH = "telemetry.search"
-"""Set while a record is at this step, if it holds anything but values of ordinary form."""
+_SEARCH, _KNOWN = "telemetry.search", "telemetry.known"
+"""Set while a record is at this step: whether to search it, and what of it need not be searched."""
+_BETWEEN = "\u241f"
+"""The picture of a unit separator: no pattern looks for it, and no ordinary value has it."""
 
 
-def _mark_to_search(path: str) -> list[str]:
-    """Statements that tell a record with nothing but ordinary values from one to be searched."""
-    target, rest = f"{path}.attributes", f'{path}.cache["rest"]'
+def _take_out(settings: Settings, path: str, key: str) -> list[str]:
+    """Statements that drop what is not to be stored, and set apart who it was, as a keyed hash."""
+    statements = [f'set({path}.cache["key"], "{key}")']
+    for rule in rules.pseudonyms():
+        sent, value = ottl.attribute(path, rule.name), f'{path}.cache["known"]["{rule.name}"]'
+        hashed = f'SHA256(Concat([{path}.cache["key"], {value}], ":"))'
+        statements += [
+            f"set({value}, {sent}) where {sent} != nil",
+            # One already replaced, by a collector before this one, stays as it is.
+            f'set({value}, Concat(["p1:", {hashed}], "")) '
+            f'where {value} != nil and not IsMatch({value}, "^p1:[0-9a-f]{{64}}$$")',
+        ]
+    gone = [*content.refused(settings), *(rule.name for rule in rules.pseudonyms())]
     return [
-        # Whatever stands behind it could not be told from a token that was cut.
-        f'truncate_all({target}, {_SEARCHED_BYTES}, truncation_marker = "{_CUT_MARK}")',
-        f"set({rest}, {target})",
-        *(
-            f'replace_all_patterns({rest}, "value", {ottl.literal(f"^(?:{each.regex})$")}, "")'
-            for each in rules.ordinary()
-        ),
-        f'set({ottl.attribute(path, _SEARCH)}, "") where Concat(Values({rest}), "") != ""',
+        *statements,
+        f"delete_matching_keys({path}.attributes, {ottl.literal(ottl.either(gone))})",
+    ]
+
+
+def _set_apart(path: str) -> list[str]:
+    """Statements that leave in a record what is to be searched, and mark it if anything is."""
+    target, known = f"{path}.attributes", f'{path}.cache["known"]'
+    *named, other = rules.ordinary()
+    statements = []
+    for form in named:
+        for name in form.attributes:
+            value = ottl.attribute(path, name)
+            statements += [
+                f'set({known}["{name}"], {value}) '
+                f"where IsMatch({value}, {ottl.literal(f'^(?:{form.regex})$')})",
+                f'delete_key({target}, "{name}") where {known}["{name}"] != nil',
+            ]
+    ordinary = f"^(?:{other.regex})?(?:{_BETWEEN}(?:{other.regex})?)*$"
+    return [
+        *statements,
+        f'set({path}.cache["search"], true) where not '
+        f'IsMatch(Concat(Values({target}), "{_BETWEEN}"), {ottl.literal(ordinary)})',
+        f"set({ottl.attribute(path, _KNOWN)}, {known}) where {known} != nil",
+        f'set({ottl.attribute(path, _SEARCH)}, true) where {path}.cache["search"] == true',
+    ]
+
+
+def _without_marks(path: str) -> list[str]:
+    """Statements that leave in a record nothing but what is to be searched."""
+    return [
+        f'set({path}.cache["known"], {ottl.attribute(path, _KNOWN)})',
+        *(f'delete_key({path}.attributes, "{mark}")' for mark in (_KNOWN, _SEARCH)),
     ]
 
 
@@ -84,36 +127,34 @@ def _cut(path: str, patterns: Iterable[rules.Pattern]) -> list[str]:
         f'set({text}, ToLowerCase(Concat(Values({target}), " ")))',
         f'set({path}.cache["digits"], true) where IsMatch({text}, {ottl.literal(rules.DIGITS)})',
     ]
-    named = f'{path}.cache["named"] == true'
+    named, marked = f'{path}.cache["named"] == true', f'{path}.cache["marked"] == true'
+    patterns, keys = tuple(patterns), rules.keys()
+    if any(each.named for each in patterns):  # a team's come after these, and have no marks
+        others = {word for each in keys.spared for word in each.needs}.difference(keys.searched)
+        statements += [
+            f'set({path}.cache["named"], true) where {holds(keys.searched)}',
+            f'set({path}.cache["marked"], true) where {named} or {holds(sorted(others))}',
+            cut(keys.unmarked, "", marked),
+            *(cut(each.regex, keys.spare, holds(each.needs)) for each in keys.spared),
+        ]
     for are_named, group in groupby(patterns, key=lambda pattern: pattern.named):
         if are_named:
-            statements += [
-                f'set({path}.cache["named"], true) where {holds(rules.keys().needs)}',
-                cut(rules.MARK, "", named),
-                cut(rules.keys().expression, f"${{1}}{rules.MARK}${{2}}", named),
-            ]
+            statements += [cut(regex, shown, named) for regex, shown in keys.steps]
         for pattern in group:
             needed = [digits] if pattern.digits else []
             needed += [named] if are_named else list(map(holds, pattern.needs))
             where = " and ".join(needed)
+            if not are_named and len(pattern.expressions) > 1:  # ask once
+                found = f'{path}.cache["{pattern.name}"]'
+                statements.append(f"set({found}, true) where {where or 'true'}")
+                where = f"{found} == true"
             statements += [
                 cut(regex, pattern.replacement(regex), where) for regex in pattern.expressions
             ]
         if are_named:
-            statements.append(cut(rules.MARK, "", named))
-    return statements
-
-
-def _pseudonymize(path: str, key: str) -> list[str]:
-    """Statements that replace who by a keyed hash; one already replaced stays as it is."""
-    statements = [f'set({path}.cache["key"], "{key}")']
-    for rule in rules.pseudonyms():
-        value = ottl.attribute(path, rule.name)
-        hashed = f'SHA256(Concat([{path}.cache["key"], {value}], ":"))'
-        statements.append(
-            f'set({value}, Concat(["p1:", {hashed}], "")) '
-            f'where {value} != nil and not IsMatch({value}, "^p1:[0-9a-f]{{64}}$$")'
-        )
+            statements.append(cut(keys.behind, "", named))
+    if any(each.named for each in patterns):
+        statements.append(cut(keys.unmarked, "", marked))
     return statements
 
 
@@ -121,33 +162,42 @@ def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict
     """Groups of statements: before the patterns, the patterns where there is anything to search,
     and what comes after them."""
     team = [each.pattern for each in settings.sanitize.patterns]
-    search = ottl.attribute(path, _SEARCH)
+    target, known = f"{path}.attributes", f'{path}.cache["known"]'
     return [
         {
             "context": path,
             "statements": [
-                *content.drop(settings, path),
-                f"stringify_all({path}.attributes)",
-                *(content.shape(settings) if path == "log" else []),
+                *(content.gather(settings) if path == "log" else []),
                 # Pseudonyms first: an address that is cut out can no longer be told from another.
-                *_pseudonymize(path, key),
-                *_mark_to_search(path),
+                *_take_out(settings, path, key),
+                # Whatever stands behind it could not be told from a token that was cut.
+                f'truncate_all({target}, {_SEARCHED_BYTES}, truncation_marker = "{_CUT_MARK}")',
+                *(content.shape(settings) if path == "log" else []),
+                *_set_apart(path),
             ],
         },
         {
             "context": path,
-            "conditions": [f"{search} != nil"],
-            "statements": _cut(path, rules.patterns()),
+            "conditions": [f"{ottl.attribute(path, _SEARCH)} != nil"],
+            "statements": [
+                *_without_marks(path),
+                *_cut(path, rules.patterns()),
+                f"set({ottl.attribute(path, _KNOWN)}, {known}) where {known} != nil",
+            ],
         },
         {
             "context": path,
             "statements": [
-                f'delete_key({path}.attributes, "{_SEARCH}")',
+                *_without_marks(path),
                 # A team's come last: by then a built-in one has done its work. What is ordinary to
                 # a client may be a name to them, so each record is searched.
                 *(_cut(path, team) if team else []),
-                f"truncate_all({path}.attributes, {MAX_VALUE_BYTES}, "
-                f'truncation_marker = "{_CUT_MARK}")',
+                *(
+                    ottl.shorten(ottl.attribute(path, each.name), rules.LABEL_CHARACTERS)
+                    for each in settings.sanitize.attributes
+                ),
+                f'truncate_all({target}, {MAX_VALUE_BYTES}, truncation_marker = "{_CUT_MARK}")',
+                f'merge_maps({target}, {known}, "upsert") where {known} != nil',
                 *more,
             ],
         },
@@ -225,6 +275,12 @@ def _datapoint_statements() -> list[str]:
         _aside("datapoint", "name", 'metric.name == "unnamed"'),
         _aside(
             "datapoint",
+            "value",
+            'IsMatch(Format("%v", [datapoint.value_double]), "NaN|Inf") '
+            "and datapoint.value_double != nil",
+        ),
+        _aside(
+            "datapoint",
             "time",
             f"datapoint.time_unix_nano < {_EARLIEST} or datapoint.time_unix_nano > {_LATEST}",
         ),
@@ -287,7 +343,10 @@ def processors(settings: Settings, placement: Placement) -> dict[str, Any]:
         "filter/store": {
             "error_mode": "propagate",
             "log_conditions": [f'log.attributes["{ASIDE}"] != nil'],
-            "metric_conditions": [f'datapoint.attributes["{ASIDE}"] != nil'],
+            "metric_conditions": [
+                NO_DATA,
+                f'datapoint.attributes["{ASIDE}"] != nil',
+            ],
         },
         "filter/aside": {
             "error_mode": "propagate",

@@ -28,7 +28,9 @@ def rows(stack: Stack, session: str) -> list[Any]:
 
 def aside(stack: Stack) -> str:
     return "".join(
-        file.read_text() for file in (stack.home.queue / "aside").glob("*") if file.is_file()
+        file.read_text(errors="replace")
+        for file in (stack.home.queue / "aside").glob("*")
+        if file.is_file()
     )
 
 

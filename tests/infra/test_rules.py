@@ -9,10 +9,15 @@ from itertools import groupby, pairwise
 import pytest
 
 from infra.collector import rules
+from infra.collector.rules import builtin
 from infra.collector.rules.apply import Cutter
 from tests.sanitize import samples
 
 PATTERNS = rules.patterns()
+
+
+_MARKS = "\ue000\ue001\ue002"
+"""What stands in a value only while it is searched."""
 
 
 def _holds(text: str, needs: tuple[tuple[str, ...], ...]) -> bool:
@@ -20,8 +25,15 @@ def _holds(text: str, needs: tuple[tuple[str, ...], ...]) -> bool:
     return all(any(word in folded for word in words) for words in needs)
 
 
-def _matches(regex: str, count: int = 200, most: int = 100) -> Iterator[str]:
-    """Texts of a form, made by chance."""
+def _matches(regex: str, count: int = 100, most: int = 100) -> Iterator[str]:
+    """Texts of a form, made by chance; of all letters those that Python can write."""
+    for name, some in (
+        ("Lu", "A-Z\u0410-\u042f"),
+        ("Lo", "\u3041-\u3093"),
+        ("L", "a-z\u0430-\u044f"),
+        ("M", "\u0301"),
+    ):
+        regex = regex.replace(rf"\p{{{name}}}", some)
     for number in range(count):
         yield samples.made(regex, f"{regex} {number}", most=most)
 
@@ -51,6 +63,37 @@ def test_what_telling_names_need_stands_in_all_of_them() -> None:
         assert _holds(text, (keys.needs,)), text
 
 
+@pytest.mark.parametrize("spared", rules.keys().spared, ids=lambda spared: spared.what)
+def test_what_is_spared_holds_what_it_needs(spared: builtin.Spared) -> None:
+    """Else the collector would cut what is to stay, and these tests would not know."""
+    for text in _matches(spared.regex):
+        assert _holds(text, (spared.needs,)), text
+
+
+def test_names_that_tell_only_of_what_looks_random_are_searched_for() -> None:
+    keys, cut = rules.keys(), Cutter(PATTERNS)
+    for vendor in keys.vendors:
+        text = f"{vendor}_id = 0123456789abcdef0123456789abcdef"
+        assert _holds(text, (keys.searched,))
+        assert cut(text).text == f"{vendor}_id = [redacted:assignment]"
+        assert cut(f"{vendor}_id = chapter-03").text == f"{vendor}_id = chapter-03"
+    for harmless in keys.harmless:
+        text = f"{harmless} key = 0123456789abcdef0123456789abcdef"
+        assert cut(text).text == text
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.name)
+def test_examples_go_once_and_for_all_and_what_looks_like_them_stays(
+    pattern: rules.Pattern,
+) -> None:
+    cut = Cutter(PATTERNS)
+    for text in (*pattern.examples, *pattern.stays):
+        once = cut(text).text
+        assert cut(once).text == once
+        assert ("[redacted:" in once) == (text in pattern.examples), text
+    assert not any(mark in cut(text).text for text in pattern.examples for mark in _MARKS)
+
+
 @pytest.mark.parametrize(
     "pattern", [each for each in PATTERNS if each.digits], ids=lambda pattern: pattern.name
 )
@@ -67,7 +110,7 @@ def test_what_is_searched_for_its_digits_has_them(pattern: rules.Pattern) -> Non
 @pytest.mark.parametrize("form", rules.ordinary(), ids=lambda form: form.what)
 def test_no_built_in_pattern_matches_what_is_not_searched(form: rules.Ordinary) -> None:
     cut = Cutter(PATTERNS)
-    for text in _matches(form.regex, 1000, most=24):
+    for text in _matches(form.regex, 1000, most=64):
         assert re.fullmatch(form.regex, text)
         assert cut(text).text == text
 
@@ -79,7 +122,7 @@ def test_names_are_unique_and_those_behind_telling_names_stand_together() -> Non
     assert [named for named, _ in groupby(PATTERNS, key=lambda each: each.named)].count(True) == 1
     for pattern in PATTERNS:
         for expression in pattern.expressions:
-            assert (rules.MARK in expression) == pattern.named, pattern.name
+            assert bool(re.search(rules.keys().behind, expression)) == pattern.named, pattern.name
 
 
 def test_an_attribute_is_kept_or_refused_and_not_both() -> None:

@@ -127,8 +127,9 @@ def _rows(stack: Stack) -> Iterator[tuple[str, bytes]]:
     """Everything in every table: on disk it is compressed."""
     tables = stack.admin(
         "SELECT database, name FROM system.tables WHERE (database = 'telemetry' AND engine NOT IN "
-        "('Null', 'View', 'MaterializedView')) OR (database = 'system' AND name LIKE '%_log')"
+        "('Null', 'View', 'MaterializedView') AND name NOT LIKE '.tmp%') "
+        "OR (database = 'system' AND name LIKE '%_log')"
     )
     for database, table in tables:
-        for (text,) in stack.admin(f"SELECT toJSONString(tuple(*)) FROM {database}.{table}"):
+        for (text,) in stack.admin(f"SELECT toJSONString(tuple(*)) FROM {database}.`{table}`"):
             yield f"{database}.{table}", str(text).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import random
 import uuid
@@ -27,8 +28,8 @@ pytestmark = pytest.mark.stack
 
 SECRET = "ghp_" + "Zq7" * 12
 PROTOBUF = "application/x-protobuf"
-# What may be answered: well, used wrongly, too large, try again.
-ANSWERS = {200, 400, 413, 415, 429, 503}
+# What may be answered: well, used wrongly, too large, too much. Never "try again", as it would be.
+ANSWERS = {200, 400, 413, 415, 429}
 
 
 def pid(stack: Stack) -> int:
@@ -177,19 +178,129 @@ def test_ten_megabytes_in_one_value(stack: Stack) -> None:
     assert planted.in_files(stack.home.path, [SECRET]) == []
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", 1e308, -1e308])
-def test_numbers_that_are_none(stack: Stack, value: Any) -> None:
+NONE_OF_THEM = ["NaN", "Infinity", "-Infinity"]
+
+
+def spoilt(session: str, number: int, key: str, value: Any, *, numbered: bool) -> dict[str, Any]:
+    """A record with a value under a key, with or without a number of its own."""
+    record = through.log(session, number, {})
+    if key == "body":
+        record["body"] = value
+    else:
+        record["attributes"].append({"key": key, "value": value})
+    if not numbered:
+        kept = [each for each in record["attributes"] if each["key"] != "event.sequence"]
+        record["attributes"] = kept
+    return record
+
+
+@pytest.mark.parametrize("value", NONE_OF_THEM)
+def test_numbers_that_are_none_stop_no_record(stack: Stack, value: str) -> None:
+    """They cannot be written as JSON: the records are stored all the same, with those beside."""
+    session = str(uuid.uuid4())
+    number: dict[str, Any] = {"doubleValue": value}
+    wrapped = [
+        number,
+        {"arrayValue": {"values": [number]}},
+        {"kvlistValue": {"values": [{"key": "a", "value": number}]}},
+    ]
+    cases = itertools.product(("result", "user.email", "body", "unlisted"), wrapped, (True, False))
+    records = [
+        spoilt(session, count, key, each, numbered=numbered)
+        for count, (key, each, numbered) in enumerate(cases)
+    ]
+    records.append(through.log(session, len(records), {}))
+    assert survives(stack, "logs", made.request(*records), "application/json") == 200
+    query = "SELECT count() FROM telemetry_events WHERE session_id = {s:String}"
+    assert until(lambda: stack.member(query, s=session) == [(len(records),)])
+
+
+def usage(session: str, *values: float) -> ExportMetricsServiceRequest:
+    """A metric with a data point for each value."""
     request = ExportMetricsServiceRequest()
     metric = request.resource_metrics.add().scope_metrics.add().metrics.add()
     metric.name = "claude_code.token.usage"
     metric.sum.is_monotonic = True
     metric.sum.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
-    point = metric.sum.data_points.add()
-    point.as_double = float(value)
-    point.time_unix_nano = 2**63
-    point.attributes.append(text("model", SECRET))
-    survives(stack, "metrics", request.SerializeToString())
-    double = KeyValue(key="cost_usd", value=AnyValue(double_value=float(value)))
+    for value in values:
+        point = metric.sum.data_points.add()
+        point.as_double = value
+        point.time_unix_nano = int(through.log("", 0, {})["timeUnixNano"])
+        point.attributes.append(text("session.id", session))
+    return request
+
+
+def aside(stack: Stack) -> int:
+    """Bytes set aside."""
+    return sum(file.stat().st_size for file in Layout(stack.home).aside.glob("*"))
+
+
+def points(stack: Stack, session: str) -> int:
+    """Data points stored of a session."""
+    query = "SELECT count() FROM metric_points WHERE session_id = {s:String}"
+    [(count,)] = stack.member(query, s=session)
+    return int(count)
+
+
+@pytest.mark.parametrize("value", NONE_OF_THEM)
+def test_a_point_that_is_no_number_goes_aside_alone(stack: Stack, value: str) -> None:
+    session = str(uuid.uuid4())
+    before = aside(stack)
+    body = usage(session, 1, float(value), 2).SerializeToString()
+    assert survives(stack, "metrics", body) == 200
+    assert until(lambda: points(stack, session) == 2)
+    assert until(lambda: aside(stack) > before)
+
+
+def test_a_metric_without_a_type_stops_nothing(stack: Stack) -> None:
+    """The exporter could never write it, and would try for ever, with all that waits behind it."""
+    session = str(uuid.uuid4())
+    request = usage(session, 1)
+    request.resource_metrics[0].scope_metrics[0].metrics.add().name = "claude_code.nothing"
+    assert survives(stack, "metrics", request.SerializeToString()) == 200
+    assert until(lambda: points(stack, session) == 1)
+    assert post(stack, "metrics", usage(session, 2).SerializeToString()) == 200
+    assert until(lambda: points(stack, session) == 2)
+
+
+def test_a_name_that_stands_twice_stands_once_when_stored(stack: Stack) -> None:
+    """An accessor sees the first, the store would take the second."""
+    session = str(uuid.uuid4())
+    twice = {
+        "user.email": ("jane@example.com", "jane at corp"),
+        "error": ("short", 'it says "the murderer is the gardener" in /home/jane/ch1'),
+        "prompt": ("short", "the murderer is the gardener"),
+        "weight": ("1", "5000"),
+        "telemetry.dropped": ("a", "the murderer is the gardener"),
+        "telemetry.aside": ("a", "b"),
+        "telemetry.search": ("a", "b"),
+        "telemetry.known": ("a", "b"),
+        "unlisted": ("a", "b"),
+    }
+    both = [text(key, value) for key, values in twice.items() for value in values]
+    request = named(session, *both)
+    resource = request.resource_logs[0].resource
+    for key, value in (("host.name", "a"), ("host.name", "box-of-jane-roe"), ("member", "a")):
+        resource.attributes.append(text(key, value))
+    resource.attributes.append(text("member", "m-0000000000"))
+    assert survives(stack, "logs", request.SerializeToString()) == 200
+    query = (
+        "SELECT error, weight, synthetic, extra, dropped FROM telemetry_events "
+        "WHERE session_id = {s:String}"
+    )
+    [(error, weight, synthetic, extra, dropped)] = until(lambda: stack.member(query, s=session))
+    assert error == "it says [quoted] in [path]"
+    assert (weight, synthetic, dropped) == (1, "", ["unlisted"])
+    assert set(extra) == {"user.email", "host.name"}
+    assert all(value.startswith("p1:") for value in extra.values())
+    leaks = ["murderer is the gardener", "jane at corp", "box-of-jane-roe"]
+    assert planted.in_files(stack.home.path, leaks) == []
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308])
+def test_numbers_at_the_edge(stack: Stack, value: float) -> None:
+    survives(stack, "metrics", usage(str(uuid.uuid4()), value).SerializeToString())
+    double = KeyValue(key="cost_usd", value=AnyValue(double_value=value))
     survives(stack, "logs", named(str(uuid.uuid4()), double).SerializeToString())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from infra.collector import rules
 from infra.collector.rules import team
 from infra.settings import SettingsError, validated
+from tests import recorded
 from tests.conftest import Stack
 from tests.sanitize import through
 from tests.sanitize.test_content import stored
@@ -38,6 +40,15 @@ def problem(**changes: Any) -> str:
         ("[A-Za-z-]+", "too broad"),
         ("[0-9a-f]{8,}", "too broad"),
         ("redacted", "built-in rule leaves behind"),
+        ("jwt\\]", "built-in rule leaves behind"),
+        ("m-[a-z0-9]{10}", "too broad"),
+        ("[a-z]{14,}", "built-in rule leaves behind"),
+        ("tool_result", "too broad"),
+        ("claude-sonnet-[0-9]-[0-9]", "too broad"),
+        ("=", "too broad"),
+        ('"', "too broad"),
+        ("@", "too broad"),
+        (r"[\s\S]{500,}", "too broad"),
         ("CASE-[A-Z]+", "does not match its own example"),
         ("CASE-[0-9]+", "must stay"),
     ],
@@ -66,6 +77,25 @@ def test_a_name_stands_once() -> None:
         ("telemetry.member", "belongs to the collector"),
         ("redaction.redacted.keys", "belongs to the collector"),
         ("user.email", "is kept already"),
+        ("tool_output", "is never stored"),
+        ("api_request_body", "is never stored"),
+        *(
+            (name, "not stored in clear")
+            for name in (
+                "host.mac",
+                "host.ip",
+                "user.name",
+                "user_email",
+                "email",
+                "account.uuid",
+                "process.command_line",
+                "file.path",
+                "stderr",
+                "extra",
+                "customer.phone",
+                "editor.text",
+            )
+        ),
         ("Odd Name", "should match pattern"),
     ],
 )
@@ -75,8 +105,23 @@ def test_an_attribute_that_must_not_be_added_is_refused(name: str, reason: str) 
     assert reason.lower() in str(caught.value).lower()
 
 
-def test_what_every_session_sends_holds_what_was_recorded() -> None:
-    assert {"api_request", "claude_code.api_request", "Bash"} <= set(team.ORDINARY)
+def test_a_pattern_that_cuts_what_clients_send_is_refused() -> None:
+    """Each word that a recorded client sends in an attribute that is no name of a member's own."""
+    own = {"error", "skill.name", "plugin.name", "team", "chapter", "git.branch"}
+    own |= {"vcs.owner.name", "vcs.repository.name", "vcs.ref.head.name"}
+    own |= {each.name for each in rules.pseudonyms()}
+    kept = {each.name for each in rules.attributes() if each.level == "none"} - own
+    sent = {
+        value
+        for request in recorded.requests("logs")
+        for attributes, resource, _ in recorded.events(request)
+        for name, value in (resource | attributes).items()
+        if name in kept and isinstance(value, str)
+    }
+    words = {each for each in sent if re.fullmatch(r"[A-Za-z][A-Za-z_.:-]+", each)}
+    assert len(words) > 80
+    for word in words:
+        assert "too broad" in problem(regex=re.escape(word)), word
 
 
 @pytest.mark.stack
@@ -95,6 +140,8 @@ def test_a_teams_rules_hold_in_the_collector(own_stack: Stack) -> None:
     [kept] = stored(own_stack, {"prompt": "See CASE-123456, CASE-12 and ask JANE ROE."})
     assert kept["prompt"] == "See [redacted:case-number], CASE-12 and ask [redacted:name-list]."
     assert through.kept(own_stack, {"book.part": "two", "book.other": "x"}) == {"book.part": "two"}
+    text = through.kept(own_stack, {"book.part": "It was a dark night. " * 10})
+    assert text["book.part"] == ("It was a dark night. " * 10)[: team.LABEL_CHARACTERS]
     explained = own_stack.ok("sanitize", "--explain")
     assert "case-number" in explained
     assert "book.part" in explained

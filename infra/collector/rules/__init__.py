@@ -19,10 +19,11 @@ from infra.collector.rules.builtin import (
     pseudonyms,
     refused,
 )
-from infra.collector.rules.team import TeamAttribute, TeamPattern
+from infra.collector.rules.team import LABEL_CHARACTERS, TeamAttribute, TeamPattern
 
 __all__ = [
     "DIGITS",
+    "LABEL_CHARACTERS",
     "LEVELS",
     "MARK",
     "Attribute",

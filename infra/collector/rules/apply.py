@@ -3,6 +3,7 @@ through what is stored. A test holds both to the same results."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,23 +30,44 @@ class Cutter:
             (named, [_Step(each, regex) for each in group for regex in each.expressions])
             for named, group in groupby(patterns, key=lambda pattern: pattern.named)
         ]
-        self._names = builtin.compiled(builtin.keys().expression)
+        self._marks = [
+            (builtin.compiled(regex), _shown(shown)) for regex, shown in builtin.keys().steps
+        ]
+        self._behind = builtin.compiled(builtin.keys().behind)
+        self._spared = [builtin.compiled(each.regex) for each in builtin.keys().spared]
+        self._spare = _shown(builtin.keys().spare)
 
     def __call__(self, text: str) -> Cut:
         """Every pattern, in order."""
         found: Counter[str] = Counter()
+        text = _UNMARKED.sub("", text)
+        for spared in self._spared:
+            text = spared.sub(self._spare, text)
         for named, steps in self._steps:
             if named:
-                text = self._names.sub(_mark, text.replace(builtin.MARK, ""))
+                for mark, shown in self._marks:
+                    text = mark.sub(shown, text)
             for step in steps:
                 text = step(text, found)
             if named:
-                text = text.replace(builtin.MARK, "")
-        return Cut(text, found)
+                text = self._behind.sub("", text)
+        return Cut(_UNMARKED.sub("", text), found)
 
 
-def _mark(match: re2.Match) -> str:
-    return f"{match.group(1)}{builtin.MARK}{match.group(2)}"
+_UNMARKED = builtin.compiled(builtin.MARKS)
+
+
+def _shown(shown: str) -> Callable[[re2.Match], str]:
+    """What stands in place of a match, from the notation of Go."""
+    parts = re.split(r"\$\{([0-9])\}", shown)
+
+    def replaced(match: re2.Match) -> str:
+        return "".join(
+            (match.group(int(part)) or "") if number % 2 else part
+            for number, part in enumerate(parts)
+        )
+
+    return replaced
 
 
 class _Step:

@@ -27,8 +27,78 @@ _MORE = r"[^\s\x1b\"'`\\,;&|<>(){}\[\]$]"
 _SAID = r"[^\s\"'`”»\\,;<>()\[\]{}]"
 
 
+_LETTERS_AND_DIGIT = (
+    # Twenty letters and digits, a digit among them.
+    "(?:[0-9][A-Za-z0-9]{19,}|[A-Za-z]{1,4}[0-9][A-Za-z0-9]{15,}|[A-Za-z]{5,8}[0-9][A-Za-z0-9]{11,}"
+    "|[A-Za-z]{9,12}[0-9][A-Za-z0-9]{7,}|[A-Za-z]{13,16}[0-9][A-Za-z0-9]{3,}"
+    "|[A-Za-z]{17,60}[0-9][A-Za-z0-9]*)"
+)
+_MIXED = (
+    # A digit between letters of both cases, or nearly so, which is rare in words.
+    "(?:[a-z][A-Z]{1,2}[0-9]|[A-Z][a-z]{1,2}[0-9]|[a-z][0-9]{1,3}[A-Z]"
+    "|[A-Z][0-9]{1,3}[a-z]|[0-9][a-z]{1,2}[A-Z]|[0-9][A-Z]{1,2}[a-z])"
+)
+_MACROS = (
+    (
+        "<mixed>",
+        f"(?:[A-Za-z0-9_+-]{{0,9}}{_MIXED}[A-Za-z0-9_+/-]{{18,}}"
+        f"|[A-Za-z0-9_+-]{{10,30}}{_MIXED}[A-Za-z0-9_+/-]{{9,}})=*",
+    ),
+    (
+        "<long>",
+        f"(?:[A-Za-z0-9]{{0,4}}{_MIXED}[A-Za-z0-9]{{22,}}|[A-Za-z0-9]{{5,9}}{_MIXED}[A-Za-z0-9]{{17,}}"
+        f"|[A-Za-z0-9]{{10,14}}{_MIXED}[A-Za-z0-9]{{12,}}|[A-Za-z0-9]{{15,}}{_MIXED}[A-Za-z0-9]{{7,}})",
+    ),
+    ("<random>", _LETTERS_AND_DIGIT),
+    (
+        "<run>",
+        "(?:[0-9][A-Za-z0-9]{11,}|[A-Za-z]{1,4}[0-9][A-Za-z0-9]{7,}"
+        "|[A-Za-z]{5,8}[0-9][A-Za-z0-9]{3,}|[A-Za-z]{9,40}[0-9][A-Za-z0-9]*)",
+    ),
+    ("<left>", _LEFT),
+    ("<more>", _MORE),
+    ("<said>", _SAID),
+    ("<cut>", r"(?:…|%E2%80%A6|\\u2026)"),
+    # Where a word begins, also behind an escape, which ends in a letter.
+    ("<start>", r"(?:\b|\\[nrt])"),
+    # What stands between a secret and its name in a sentence.
+    (
+        "<is>",
+        "(?:is now|is|was|(?:changed|set|reset) to|are|ist|lautet|est|es|era|è|é|er|är|lyder|kuuluu"
+        "|jest|je|zní|brzmi|este|είναι|это|равен|є|це|là|adalah|yaitu|ialah|है|हैं|هي|هو|היא|הוא|luidt)",
+    ),
+    ("<nl>", r"(?:\r?\n|(?:\\+r)?\\+n)"),
+    ("<ws>", r"(?:\s|\\+[nrt])*"),
+    # Of a value, percent-encoded: no blank, quote, `&`, comma, semicolon or bracket.
+    (
+        "<url>",
+        "(?:[A-Za-z0-9_.~!*()+/@:$-]|%(?:2[13-589ABDEFabdef]|3[0-9ADFadf]|[4-9A-Fa-f][0-9A-Fa-f]))",
+    ),
+    ("<named>", "\ue000"),
+    ("<weak>", "\ue001"),
+    ("<spared>", "\ue002"),
+)
+"""What stands for what in patterns.yaml."""
+
+
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+DIGITS = "[0-9].?[0-9]"
+"""RE2 of two digits side by side, or nearly so."""
+MARK, _WEAK, SPARED = "\ue000", "\ue001", "\ue002"
+"""Stand in a value while it is searched, of no meaning in Unicode: behind a telling name, behind
+one that tells only of a random value, and in what is to stay."""
+MARKS = f"[{MARK}-{SPARED}]"
+
+
+class Spared(_Rule):
+    """What would be cut and is to stay: between its two groups, SPARED keeps patterns off."""
+
+    what: str
+    regex: str
+    needs: tuple[_Word, ...]
 
 
 class Keys(_Rule):
@@ -37,27 +107,77 @@ class Keys(_Rule):
     names: tuple[_Word, ...]
     words: tuple[_Word, ...]
     suffixes: tuple[_Word, ...]
+    vendors: tuple[_Word, ...]
+    parts: tuple[_Word, ...]
+    harmless: tuple[_Word, ...]
+    other: tuple[_Word, ...]
+    empty: tuple[str, ...]
+    said: tuple[str, ...]
     needs: tuple[_Word, ...]
+    spared: tuple[Spared, ...]
 
     @property
     def expression(self) -> str:
         """RE2 of a name as a program or a sentence writes it (group 1), and what follows (2)."""
         names, words, suffixes = map(_either, (self.names, self.words, self.suffixes))
         return (
-            rf"(?i)((?:(?:{names})|(?:\b|_)(?:{words}))"
+            rf"(?i)((?:(?:{names})|(?:\b|_|\\[nrt]|%[0-9a-f]{{2}})(?:{words}))"
             rf"(?:[_.-]?(?:{suffixes})|[_.-]?[0-9]{{1,2}})*)([^a-z0-9_]|$)"
+        )
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """A record without any of these has nothing to mark."""
+        return tuple(sorted({*self.needs, *self.vendors}))
+
+    @property
+    def unmarked(self) -> str:
+        """RE2 of every mark: none is left in what is stored."""
+        return MARKS
+
+    @property
+    def behind(self) -> str:
+        """RE2 of the marks behind telling names."""
+        return f"[{MARK}{_WEAK}]"
+
+    @property
+    def spare(self) -> str:
+        """What stands in place of what is spared, as Go writes it."""
+        return f"${{1}}{SPARED}${{2}}"
+
+    @property
+    def steps(self) -> tuple[tuple[str, str], ...]:
+        """What sets the marks: expressions, and what stands in their place, as Go writes it."""
+        vendors, parts, harmless = map(_either, (self.vendors, self.parts, self.harmless))
+        names, other = _either((*self.names, *self.words)), _either(self.other)
+        empty = "|".join(self.empty)
+        between, end = (
+            r"\\*[\"'`]?\s*(?:=>|:=|[:=])\s*\\*[\"'`]?",
+            r"\\*[\"'`,;)}\]]|\s+[^\s=|]|\s*$",
+        )
+        return (
+            (self.expression, f"${{1}}{MARK}${{2}}"),
+            (
+                rf"(?i)((?:^|[^/])key|(?:{vendors})(?:[_.-]?(?:{parts}))*)([^a-z0-9_{MARK}]|$)",
+                f"${{1}}{_WEAK}${{2}}",
+            ),
+            (rf"(?i)((?:{harmless})[ _.-]?keys?){_WEAK}", "${1}"),
+            (rf"(?i)({other}){MARK}", "${1}"),
+            # What is given is one of the names itself, or is nothing.
+            (
+                rf"(?i){MARK}({between}(?:\p{{L}}{{1,20}}[ _-])?(?:{names})){MARK}?"
+                rf"((?:[ _-]\p{{L}}{{1,20}})?\??(?:{end}))",
+                "${1}${2}",
+            ),
+            (rf"(?i){MARK}({between}(?:{empty})(?:{end}))", "${1}"),
+            (rf"(?i){MARK}((?:{'|'.join(self.said)}))", "${1}"),
         )
 
 
 def _either(words: Iterable[str]) -> str:
-    # The longest first: the first that matches is taken.
-    return "|".join(word.replace(" ", "[_. -]?") for word in sorted(words, key=len, reverse=True))
-
-
-DIGITS = "[0-9].?[0-9]"
-"""RE2 of two digits side by side, or nearly so."""
-MARK = "\ue000"
-"""Stands behind a telling name while a value is searched; of no meaning in Unicode."""
+    # The longer before its beginning, as the first that matches is taken; and equal beginnings side
+    # by side, which Go then takes together.
+    return "|".join(word.replace(" ", "[_. -]?") for word in sorted(words, reverse=True))
 
 
 class Pattern(_Rule):
@@ -87,14 +207,16 @@ class Pattern(_Rule):
     def _filled(cls, data: Any) -> Any:
         """Its prefixes are what a token needs."""
         if isinstance(data, dict) and data.get("prefixes"):
-            return {**data, "needs": [[prefix.lower() for prefix in data["prefixes"]]]}
+            prefixes = [prefix.lower() for prefix in data["prefixes"]]
+            (more,) = data.get("needs") or [[]]
+            return {**data, "needs": [[*prefixes, *more]]}
         return data
 
     @model_validator(mode="after")
     def _one_form(self) -> Pattern:
-        forms = [bool(self.regex), bool(self.regexes), bool(self.prefixes)]
+        forms = [bool(self.regex), bool(self.regexes or self.prefixes)]
         if sum(forms) != 1 or bool(self.prefixes) != bool(self.body):
-            raise ValueError("write either regex, regexes, or prefixes with body and least")
+            raise ValueError("write either regex, or regexes or prefixes with body and least")
         return self
 
     @cached_property
@@ -103,7 +225,7 @@ class Pattern(_Rule):
         if self.prefixes:
             token = f"[{self.body}]"
             # Cut short by the client, it may be shorter than any token.
-            rest = f"(?:{token}{{{self.least},}}|{token}*…)"
+            rest = f"(?:{token}{{{self.least},}}|{token}*<cut>)"
             # A long one is telling even in the middle of a word.
             long, short = (
                 "|".join(re2.escape(prefix) for prefix in group)
@@ -115,6 +237,7 @@ class Pattern(_Rule):
             written: tuple[str, ...] = (
                 *([f"(?:{long}){rest}"] if long else []),
                 *([f"<left>(?:{short}){rest}"] if short else []),
+                *self.regexes,
             )
         else:
             written = self.regexes or (self.regex,)
@@ -153,12 +276,7 @@ def compiled(expression: str) -> re2.Pattern:
 
 
 def _expanded(regex: str) -> str:
-    for mark, text in (
-        ("<left>", _LEFT),
-        ("<more>", _MORE),
-        ("<said>", _SAID),
-        ("<named>", MARK),
-    ):
+    for mark, text in _MACROS:
         regex = regex.replace(mark, text)
     return regex
 
@@ -191,6 +309,8 @@ class Ordinary(_Rule):
 
     what: str
     regex: str
+    attributes: tuple[str, ...] = ()
+    """Those that have it; without any, the form of all the others."""
 
 
 class Refused(_Rule):
@@ -224,8 +344,14 @@ def pseudonyms() -> tuple[Pseudonym, ...]:
 
 @cache
 def ordinary() -> tuple[Ordinary, ...]:
-    """Forms of values that need not be searched."""
+    """Forms of values that need not be searched; the last is of all attributes but those named."""
     return tuple(Ordinary.model_validate(entry) for entry in _read("ordinary.yaml"))
+
+
+@cache
+def usual() -> dict[str, tuple[str, ...]]:
+    """Values that every session sends, by kind."""
+    return {kind: tuple(values) for kind, values in _read("usual.yaml").items()}
 
 
 @cache

@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import re2
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from infra.collector.rules import builtin
 
-ORDINARY = (
-    "claude-code",
-    "claude_code.api_request",
-    "claude-opus-4-5-20251001",
-    "api_request",
-    "user_prompt",
-    "repl_main_thread",
-    "agent:builtin:general-purpose",
-    "Bash",
-    "NotebookEdit",
-    "non-interactive",
-    "x86_64",
-    "6.1.0-13-amd64",
-    "2.1.330",
-    "true",
-    "0",
-    "1764000000",
-    "0.020624999999999998",
-    "2026-11-24T10:11:12.345Z",
-    "5986d978-e3ab-4ac0-9522-02eb717dd01b",
-    "req_011CSHoEeqs5C35K2UUqR7Fy",
-    "toolu_01T1x1fJ34qAmk2tNTrN7Up6",
-    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "feature/chapter-07",
-    "The chapter was written again, and the tests pass.",
-    "invalid_request_error: messages.0.content is empty",
+_LONG = "The rain had stopped, and the harbour lay still. " * 40
+_OURS = re.compile(
+    r"^(?:host|user|enduser|organization|account|client|device|process|file|code|exception)\.|mail|phone"
+    r"|(?:^|[._])(?:user_?name|full_?name|address|ip|mac|uuid|password|passwd|secret|credentials?|token|"
+    r"cookie|authorization|prompt|response|body|content|text|input|output|stdout|stderr|command|"
+    r"command_line|message|diff|patch|path|url|extra|member)$"
 )
-"""What every session sends: a pattern that matches one of these would cut telemetry to pieces."""
+"""Names that say who somebody is, where something lies, or that a text stands there."""
 
-_MARKS = (
-    *(f"[redacted:{name}]" for name in ("github-token", "assignment", "email")),
-    "p1:" + "0" * 64,
-    "[path] [quoted] [n] [code] [cut]",
-)
-"""What the built-in rules leave behind."""
+
+@cache
+def _usual() -> tuple[str, ...]:
+    """What every session sends, and one long text: a pattern that matches anything is in it."""
+    return (*(each for values in builtin.usual().values() for each in values), _LONG)
+
+
+@cache
+def _marks() -> tuple[str, ...]:
+    """What the built-in rules leave behind."""
+    return (
+        *(f"[redacted:{each.name}]" for each in builtin.patterns()),
+        "p1:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        *("[path]", "[quoted]", "[n]", "[code]", "[diff]", "[contents]", "\u2026[cut]"),
+    )
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9 _:,@#=-]+")
 _TELLING = 3
+_SHOWN = 60
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 class _Added(BaseModel):
@@ -89,15 +84,15 @@ class TeamPattern(_Added):
         if compiled.search(""):
             message = f"`{value}` matches nothing at all, so it would match everywhere"
             raise ValueError(message)
-        for text in ORDINARY:
+        for text in _usual():
             found = compiled.search(text)
             if found:
                 message = (
-                    f"`{value}` is too broad: it would cut `{found.group()}` out of `{text}`, "
-                    "which every session sends"
+                    f"`{value}` is too broad: it would cut `{_short(found.group())}` out of "
+                    f"`{_short(text)}`, which every session sends"
                 )
                 raise ValueError(message)
-        for text in _MARKS:
+        for text in _marks():
             if compiled.search(text):
                 message = f"`{value}` would cut into `{text}`, which a built-in rule leaves behind"
                 raise ValueError(message)
@@ -143,8 +138,11 @@ class TeamPattern(_Added):
         return ((text.lower(),),) if len(text) >= _TELLING else ()
 
 
+LABEL_CHARACTERS = 128
+
+
 class TeamAttribute(_Added):
-    """An attribute that a team sends and wants to keep."""
+    """An attribute that a team sends and wants to keep: a label, cut after LABEL_CHARACTERS."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_.]{0,63}$")
     why: str = Field(min_length=1, max_length=200)
@@ -161,6 +159,11 @@ class TeamAttribute(_Added):
             reason = "is kept already"
         elif value.partition(".")[0] in {"telemetry", "redaction"}:
             reason = "belongs to the collector"
+        elif _OURS.search(value):
+            reason = (
+                "sounds like a person, a machine, a place or a text, which are not stored in "
+                "clear: send a label under a name of your own"
+            )
         if reason:
             raise ValueError(f"`{value}` {reason}")
         return value
