@@ -46,6 +46,15 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Which tests run one after another, where several run at once: those of a file, and all that
+    need the one Docker engine."""
+    for item in items:
+        file = item.path.relative_to(PROJECT / "tests")
+        group = file.parts[0] if file.parts[0] == "engine" else str(file)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 class Stack:
     """An embedded stack in a folder of its own, driven by the `telemetry` command."""
 
