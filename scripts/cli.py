@@ -290,10 +290,13 @@ def scan(json: Json = False) -> None:
     from scripts import query as asking
     from scripts import scan as scanning
     from scripts.console import step
+    from stacks import stores
 
     settings, home = _state()
     with step("Scanning") as shown:
-        found = scanning.scan(settings, home.secrets(), shown)
+        found = scanning.scan(settings, home, shown)
+    if stores.stacks(home):
+        say("What containers set aside is in a volume of theirs, and not looked at.")
     if json:
         print_json(asdict(found))
     elif found.hits:
@@ -303,7 +306,10 @@ def scan(json: Json = False) -> None:
             "table",
         )
     else:
-        out.print(f"Nothing found in {found.texts:,} different texts of {found.rows:,} rows.")
+        aside = f" and {found.set_aside:,} set aside" if found.set_aside else ""
+        out.print(
+            f"Nothing found in {found.texts:,} different texts of {found.rows:,} rows{aside}."
+        )
     if found.hits:
         raise Failure(
             "What was found stays until it is deleted: docs/TROUBLESHOOTING.md, "
@@ -401,7 +407,7 @@ def sanitize(
         return
     if sys.stdin.isatty():
         say("Type a text, and end it with Ctrl-D; or: telemetry sanitize < FILE")
-    result = sanitizing.cut(settings, sys.stdin.read())
+    result = sanitizing.cut(settings, sanitizing.read(sys.stdin.buffer))
     if json:
         print_json({"text": result.text, "found": dict(result.found)})
         return

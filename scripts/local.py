@@ -1,4 +1,4 @@
-"""`make local`: `pulumi up -s local` in one go, with a file backend in the state folder.
+"""`make local`: `pulumi up -s local` in one go, with a file backend in the state folder, checked.
 
 Pulumi keeps the salt of a passphrase beside the configuration of a stack. Here that is a copy of
 the team's file in the state folder, so the one in git stays as it is.
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import yaml
 
-from infra.settings import SettingsError, load
-from scripts.console import say
+from infra.settings import Settings, SettingsError, load
+from scripts import canary, login, verify
+from scripts.console import say, step
 from scripts.errors import Failure
 from scripts.up import locked
 from stacks import home as homes
@@ -69,8 +70,23 @@ def commands(arguments: list[str], copy: Path) -> list[list[str]]:
     ]
 
 
+def check(settings: Settings, home: Home) -> None:
+    """What `telemetry up` ends with, too. Raises Failure with what is wrong."""
+    with step("Verifying with a recorded session"):
+        verdict = verify.verify(settings, home.secrets())
+    if not verdict.well:
+        raise Failure("Verification failed:\n  " + "\n  ".join(verdict.differences))
+    with step("Looking for made-up secrets"):
+        found = canary.canary(settings, home)
+    if not found.well:
+        raise Failure(found.said)
+    say(found.said)
+    if not login.timer_file().exists():
+        say("To have that looked for every day: telemetry tick --timer")
+
+
 def main() -> int:
-    """Select the stack, making it first where it is new, and bring it up."""
+    """Select the stack, making it first where it is new, bring it up, and check it."""
     try:
         if shutil.which("pulumi") is None:
             raise Failure(
@@ -82,7 +98,8 @@ def main() -> int:
         with locked(home):
             settings = environment(home)
             arguments = sys.argv[1:] or ["up", "--yes"]
-            if arguments[0] in ("up", "update"):
+            goes_up = arguments[0] in ("up", "update") and not {"-h", "--help"} & set(arguments)
+            if goes_up:
                 problem = stores.beside_plain_processes(load(PROJECT, home.path), home)
                 if problem:
                     raise Failure(problem)
@@ -90,6 +107,8 @@ def main() -> int:
                 done = subprocess.run(["pulumi", *command], cwd=PROJECT, env=settings)
                 if done.returncode != 0:
                     return done.returncode
+            if goes_up:
+                check(load(PROJECT, home.path), home)
     except (Failure, HomeError, SettingsError) as error:
         say(str(error))
         return 1

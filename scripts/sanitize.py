@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 from infra.collector import content, rules
 from infra.collector.rules.apply import Cut, Cutter
 from infra.settings import Settings
 from scripts import console, query
+
+
+def read(stream: BinaryIO) -> str:
+    """A text to look at. What is no UTF-8 in it becomes U+FFFD, as in the collector."""
+    return stream.read().decode(errors="replace")
 
 
 def cut(settings: Settings, text: str) -> Cut:

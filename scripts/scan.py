@@ -1,25 +1,32 @@
 """`telemetry scan`: is there anything among the stored rows that should have been cut out?
 
 Every text that is stored is looked at twice: by the rules that hold now, which may have grown since
-it was stored, and by a detector that knows nothing of them. What is found is told by place and
-class, never by value.
+it was stored, and by a detector that knows nothing of them. Looked at are values, names of
+attributes, and the records set aside. What is found is told by place and class, never by value.
 """
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from detect_secrets.core.scan import scan_line
 from detect_secrets.settings import transient_settings
 
 from infra.collector.rules.apply import Cutter
-from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.warehouse import names
 from scripts import warehouse
 from scripts.console import Step
+from stacks.embedded.processes import Layout
+from stacks.home import Home
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -52,6 +59,8 @@ _ID = (
     "|(?:req|toolu|srvtoolu|msg)_[A-Za-z0-9_]{1,48}|[0-9]{0,12}|true|false)$"
 )
 """What need not be looked at: ids of the client's own form, small numbers, nothing."""
+_NAME = re.compile("[a-z]{1,24}[0-9]{0,4}(?:[_.][a-z]{1,24}[0-9]{0,4}){0,7}")
+"""Of an attribute, which may be told. Any other might be someone's text."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +68,12 @@ class Text:
     """A text that is stored, and where."""
 
     where: str
-    """table.column, or table.extra[attribute]"""
+    """table.column, table.extra[attribute], or a file. Not to be shown as it is: see `told`."""
     value: str
     rows: int
     first: str
     last: str
-    """Days, UTC."""
+    """Days, UTC. Of a record set aside: when its file was last written to."""
 
 
 @dataclass(frozen=True)
@@ -87,30 +96,57 @@ class Scan:
 
     texts: int
     rows: int
+    set_aside: int
+    """Records in files on the side. Those of containers are in a volume and not looked at."""
     hits: tuple[Hit, ...]
 
 
-def scan(settings: Settings, secrets: Secrets, shown: Step) -> Scan:
-    """Look at all that is stored."""
-    client = warehouse.as_admin(settings, secrets, seconds=600)
-    cut = Cutter(settings.sanitize.all_patterns)
+class _Eyes:
+    """Both detectors. A text gives what was found in it and by whom."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._cut = Cutter(settings.sanitize.all_patterns)
+
+    def __call__(self, text: str) -> Iterator[tuple[str, str]]:
+        for what in self._cut(text).found:
+            yield what, "rules"
+        for what in {found.type for line in text.splitlines() for found in scan_line(line)}:
+            yield what, "detect-secrets"
+
+    def told(self, place: str) -> str:
+        """A place without a name that may be someone's text."""
+        column, bracket, name = place.partition("[")
+        name = name.removesuffix("]")
+        if not bracket or (_NAME.fullmatch(name) and not any(self(name))):
+            return place
+        return f"{column}[(odd name)]"
+
+
+def scan(settings: Settings, home: Home, shown: Step) -> Scan:
+    """Look at all that is stored. Raises Failure where ClickHouse does not answer."""
+    client = warehouse.as_admin(settings, home.secrets(), seconds=600)
+    eyes = _Eyes(settings)
+    files = _aside(home)
     hits: dict[tuple[str, str, str], list[Text]] = {}
     texts = 0
     plugins = {"plugins_used": [{"name": name} for name in _DETECTORS]}
     try:
         rows = sum(_count(client, table) for table in names.OWN_EVENTS)
         with transient_settings(plugins):
-            for text in _texts(client):
+            for text in chain(_texts(client), *map(_of_file, files)):
                 texts += 1
                 if texts % 1000 == 0:
                     shown.update(f"{texts:,} texts")
-                for what in cut(text.value).found:
-                    hits.setdefault((text.where, what, "rules"), []).append(text)
-                for what in _detected(text.value):
-                    hits.setdefault((text.where, what, "detect-secrets"), []).append(text)
+                for what, found_by in eyes(text.value):
+                    hits.setdefault((eyes.told(text.where), what, found_by), []).append(text)
     finally:
         client.close_connections()
-    return Scan(texts, rows, tuple(_hit(*key, found) for key, found in sorted(hits.items())))
+    return Scan(
+        texts,
+        rows,
+        sum(_lines(file) for file in files),
+        tuple(_hit(*key, found) for key, found in sorted(hits.items())),
+    )
 
 
 def _hit(where: str, what: str, found_by: str, texts: Sequence[Text]) -> Hit:
@@ -125,21 +161,61 @@ def _hit(where: str, what: str, found_by: str, texts: Sequence[Text]) -> Hit:
     )
 
 
-def _detected(text: str) -> set[str]:
-    return {found.type for line in text.splitlines() for found in scan_line(line)}
-
-
 def _count(client: Client, table: str) -> int:
     return int(str(client.command(f"SELECT count() FROM {names.DATABASE}.{table}")))
 
 
 def _texts(client: Client) -> Iterator[Text]:
-    """Every text once, but for ids of the client's own form."""
+    """Every text once, but for ids of the client's own form; names of attributes among them."""
     for table, source in warehouse.text_columns(client, names.OWN_EVENTS):
+        told = "count(), toString(min(day)), toString(max(day))"
+        sql = f"SELECT place, {told} FROM ({source}) WHERE place LIKE '%[%' GROUP BY place"
+        for place, rows, first, last in client.query(sql).result_rows:
+            column, _, name = place.partition("[")
+            where = f"{table}.{column} (name of an attribute)"
+            yield Text(where, name.removesuffix("]"), int(rows), first, last)
         sql = (
-            "SELECT place, value, count(), toString(min(day)), toString(max(day)) "
+            f"SELECT place, value, {told} "
             f"FROM ({source}) WHERE NOT match(value, {{id:String}}) GROUP BY place, value"
         )
         with client.query_rows_stream(sql, parameters={"id": _ID}) as stream:
             for place, value, rows, first, last in stream:
                 yield Text(f"{table}.{place}", value, int(rows), first, last)
+
+
+def _aside(home: Home) -> list[Path]:
+    return sorted(file for file in Layout(home).aside.glob("*") if file.is_file())
+
+
+def _lines(file: Path) -> int:
+    with file.open("rb") as stream:
+        return sum(1 for _ in stream)
+
+
+def _of_file(file: Path) -> Iterator[Text]:
+    """The same of records set aside, which are JSON. A line that is none is one text."""
+    day = datetime.fromtimestamp(file.stat().st_mtime, UTC).strftime("%Y-%m-%d")
+    found: Counter[str] = Counter()
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            try:
+                found.update(set(_strings(json.loads(line))))
+            except (ValueError, RecursionError):
+                found[line] += 1
+    for value, records in found.items():
+        if not re.match(_ID, value):
+            yield Text(f"{file.name} (set aside)", value, records, day, day)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string in JSON, keys too, but for times: any number may be one."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            if not key.endswith("UnixNano"):
+                yield from _strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _strings(inner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import urllib3
 from infra import prometheus
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import canary, login, queries, supervise, tick, warehouse
+from scripts import canary, delivery, login, queries, supervise, tick, warehouse
 from scripts.errors import Failure
 from stacks import stores
 from stacks.embedded.processes import Layout
@@ -74,6 +75,19 @@ def _total(samples: list[tuple[str, str, float]], prefix: str) -> int | None:
     if not samples:
         return None
     return int(sum(value for name, _, value in samples if name.startswith(prefix)))
+
+
+def _waiting(samples: list[tuple[str, str, float]]) -> frozenset[str]:
+    """Signals of which something waits for ClickHouse."""
+    return frozenset(
+        signal
+        for signal in ("logs", "metrics")
+        for name, labels, value in samples
+        if name == "otelcol_exporter_queue_size"
+        and value > 0
+        and 'exporter="clickhouse"' in labels
+        and f'data_type="{signal}"' in labels
+    )
 
 
 def _of_prometheus(sample: tuple[str, str, float]) -> bool:
@@ -155,6 +169,10 @@ def status(settings: Settings, home: Home) -> Status:
     if settings.own_prometheus and not warehouse.answers(f"{to_prometheus}{prometheus.READY}"):
         problems.append("Prometheus does not answer: `telemetry up`")
     samples = _metrics(settings) if collector else []
+    waiting = _waiting(samples) if clickhouse and stack != "foreign" else frozenset()
+    if waiting:
+        log = delivery.log_of(settings, home, stack)
+        problems += [each.said for each in delivery.stuck(log, waiting, datetime.now(UTC))]
     stored = _stored(settings, home) if clickhouse and home.secrets_folder.exists() else _Stored()
     aside = _size(layout.aside) if layout.aside.exists() else 0
     backups = [str(file) for file in home.queue.rglob("*.backup*")] if home.queue.exists() else []
@@ -215,13 +233,17 @@ def lines(found: Status) -> list[str]:
         ("Cost without chapter", _shown(found.cost_without_chapter_usd, " USD")),
         ("Waiting for delivery", _shown(found.waiting_bytes, " bytes")),
         ("Set aside", f"{found.set_aside_bytes} bytes"),
-        ("Dropped, not listed", ", ".join(found.dropped_attributes) or "none in a week"),
         ("Canary sent", found.canary or "never"),
         ("Data on disk", f"{found.data_bytes / 1024**2:.1f} MiB"),
         ("Starts at login", "yes" if found.at_login else "no"),
     ]
     shown = [f"{name:<22}{value}" for name, value in rows]
-    return [*shown, *(f"Problem: {problem}" for problem in found.problems)]
+    dropped = ", ".join(found.dropped_attributes) or "none in a week"
+    return [
+        *shown,
+        f"New attributes seen and dropped: {dropped}",
+        *(f"Problem: {problem}" for problem in found.problems),
+    ]
 
 
 def _prometheus_lines(found: Status) -> list[tuple[str, str]]:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from infra.settings import Settings
 from scripts import canary
+from stacks import stores
+from stacks.embedded.processes import Layout
 from stacks.home import Home
 
 CANARY_EVERY = timedelta(hours=24)
@@ -50,12 +52,26 @@ def canary_due(home: Home) -> bool:
 
 
 def overdue(home: Home) -> str:
-    """What should have been done by now; empty where all was. One that never ran is not late."""
+    """What should have been done by now; empty where all was. `up` is the time for the first."""
+    if home.paused.exists():
+        return ""
     age = _age(home)
-    if age is None or home.paused.exists() or age < CANARY_EVERY + LATE:
+    if age is None:
+        there = _there(home)
+        if there is None or there < CANARY_EVERY:
+            return ""
+        return "no canary was ever sent: `telemetry verify --canary`, and `telemetry tick` each day"
+    if age < CANARY_EVERY + LATE:
         return ""
     hours = int(age.total_seconds() // 3600)
     return f"the last canary is {hours} hours old: `telemetry tick` runs it"
+
+
+def _there(home: Home) -> timedelta | None:
+    """How long there has been a stack, by what its first `up` wrote; None: there is none."""
+    marks = [Layout(home).collector_config, *([home.containers] if stores.stacks(home) else [])]
+    times = [file.stat().st_mtime for file in marks if file.exists()]
+    return datetime.now(UTC) - datetime.fromtimestamp(min(times), UTC) if times else None
 
 
 def _canary(settings: Settings, home: Home) -> Done:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from infra.collector import rules
-from scripts import canary, supervise, tick
+from infra.settings import Settings
+from infra.warehouse import names
+from scripts import canary, delivery, local, status, supervise, tick
+from scripts.errors import Failure
 from scripts.supervise import Supervisor
 from stacks.embedded.processes import Layout
 from stacks.home import Home
@@ -60,7 +67,7 @@ def test_a_collector_that_lets_secrets_through_is_found_out(own_stack: Stack) ->
         if step["context"] == "log":
             step["statements"] = [
                 each for each in step["statements"]
-                if "replace_all_patterns" not in each or "redacted:github-token" not in each
+                if "replace_all_patterns" not in each or "redacted:home" not in each
             ]  # fmt: skip
     layout.collector_config.write_text(yaml.safe_dump(config))
     supervisor = Supervisor(layout)
@@ -69,11 +76,11 @@ def test_a_collector_that_lets_secrets_through_is_found_out(own_stack: Stack) ->
     until(lambda: own_stack.run("status", "--json").returncode == 0)
     done = own_stack.run("verify", "--canary")
     assert done.returncode == 1
-    assert "github-token: in rows of telemetry_events" in done.stderr
-    assert "ghp_" not in done.stdout + done.stderr
-    status = own_stack.run("status")
-    assert status.returncode == 1
-    assert "made-up secrets were found" in status.stdout
+    assert "home: in rows of telemetry_events" in done.stderr
+    assert "/home/" not in done.stdout + done.stderr
+    shown = own_stack.run("status")
+    assert shown.returncode == 1
+    assert "made-up secrets were found" in shown.stdout
 
 
 @pytest.mark.stack
@@ -110,8 +117,126 @@ def test_a_tick_does_what_is_due_and_status_says_what_is_late(tmp_path: Any) -> 
     assert tick.overdue(home) == ""
     noted(home, timedelta(hours=31))
     assert "31 hours old" in tick.overdue(home)
+    (home.run / "canary.json").unlink()
+    for file in (Layout(home).collector_config, home.containers):
+        file.write_text("local\n")
+        assert tick.overdue(home) == "", "of a new stack none is due yet"
+        yesterday = time.time() - timedelta(hours=25).total_seconds()
+        os.utime(file, (yesterday, yesterday))
+        assert "no canary was ever sent" in tick.overdue(home)
+        file.unlink()
+    noted(home, timedelta(hours=31))
     home.paused.write_text("now")
     assert tick.overdue(home) == "", "while paused nothing can be sent"
+
+
+@pytest.mark.stack
+def test_containers_are_checked_as_plain_processes_are(
+    own_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_stack.ok("up")
+    (own_stack.home.run / "canary.json").unlink()
+    local.check(own_stack.settings, own_stack.home)
+    found = canary.last(own_stack.home)
+    assert found is not None
+    assert found.well
+    monkeypatch.setattr(
+        canary, "canary", lambda *_: replace(found, leaks=(canary.Leak("email", "rows"),))
+    )
+    with pytest.raises(Failure, match="must not be stored"):
+        local.check(own_stack.settings, own_stack.home)
+
+
+@pytest.mark.parametrize(
+    ("words", "checked"),
+    [([], True), (["up", "--yes"], True), (["preview"], False), (["up", "--help"], False)],
+)
+def test_make_local_ends_with_that_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], checked: bool
+) -> None:
+    pulumi = tmp_path / "bin" / "pulumi"
+    pulumi.parent.mkdir()
+    pulumi.write_text("#!/bin/sh\n")
+    pulumi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{pulumi.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("TELEMETRY_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("sys.argv", ["local", *words])
+    calls: list[Home] = []
+    monkeypatch.setattr(local, "check", lambda _, home: calls.append(home))
+    assert local.main() == 0
+    assert bool(calls) == checked
+
+
+def failed(
+    at: datetime, wait: str, signal: str = "logs", error: str = "[HTTP 404] Code: 60. T"
+) -> str:
+    told = {"otelcol.component.id": "clickhouse", "otelcol.signal": signal, "error": error}
+    return (
+        f"{at.isoformat()}\tinfo\tinternal/retry_sender.go:136\tExporting failed. Will retry the "
+        f"request after interval.\t{json.dumps({**told, 'interval': wait})}\n"
+    )
+
+
+def test_what_is_tried_in_vain_for_minutes_is_stuck() -> None:
+    now = datetime.now(UTC)
+    tries = [(now - timedelta(seconds=ago), "30.5s") for ago in range(300, 0, -40)]
+    log = "other\n" + "".join(failed(*each) for each in tries)
+    [found] = delivery.stuck(log, frozenset({"logs"}), now)
+    assert found.signal == "logs"
+    assert found.code == "60"
+    assert found.since >= timedelta(seconds=300)
+    assert "5 minutes" in found.said
+    assert delivery.stuck(log, frozenset({"metrics"}), now) == []
+    assert delivery.stuck(log, frozenset(), now) == []
+    later = now + timedelta(minutes=2)
+    assert delivery.stuck(log, frozenset({"logs"}), later) == [], "the last try went well"
+    short = "".join(failed(*each) for each in tries[-3:])
+    assert delivery.stuck(short, frozenset({"logs"}), now) == [], "it may still go through"
+    apart = failed(now - timedelta(minutes=9), "1.2s") + failed(now - timedelta(seconds=5), "1.2s")
+    assert delivery.stuck(apart, frozenset({"logs"}), now) == [], "two troubles, each short"
+    silent = "".join(failed(*each, error=f"EOF {SECRET}") for each in tries)
+    [found] = delivery.stuck(silent, frozenset({"logs"}), now)
+    assert SECRET not in found.said
+
+
+@pytest.mark.stack
+def test_status_is_red_while_clickhouse_refuses_what_waits(
+    own_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests import made
+    from tests.sanitize import through
+
+    own_stack.ok("up")
+    table = f"{names.DATABASE}.{names.LOGS_LANDING}"
+    own_stack.admin(f"RENAME TABLE {table} TO {table}_away")
+    monkeypatch.setattr(delivery, "STUCK", timedelta(seconds=5))
+    assert own_stack.post("logs", made.request(through.log("s", 0, {"result": "waits"}))) == 200
+
+    def problems() -> list[str]:
+        return status.status(own_stack.settings, own_stack.home).problems
+
+    [problem] = until(problems)
+    assert "logs have been waiting" in problem
+    assert "error 60" in problem
+    assert names.LOGS_LANDING not in problem, "none of its words, which may repeat a value"
+    own_stack.admin(f"RENAME TABLE {table}_away TO {table}")
+    until(lambda: not problems(), seconds=60)
+
+
+def test_the_log_of_a_container_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$DOCKER_HOST $*" >&2\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    home = Home(tmp_path / "state")
+    home.prepare()
+    home.containers.write_text("local\n")
+    settings = Settings.model_validate({"docker": {"host": "unix:///x.sock"}})
+    asked = delivery.log_of(settings, home, "local")
+    assert asked.startswith("unix:///x.sock logs ")
+    assert asked.strip().endswith("telemetry-local-collector")
 
 
 @pytest.mark.stack
@@ -153,6 +278,41 @@ def test_scan_tells_where_and_never_what(own_stack: Stack) -> None:
     } <= hits
     shown = own_stack.run("scan")
     assert shown.returncode == 1
+    assert SECRET not in shown.stdout + shown.stderr
+
+
+@pytest.mark.stack
+def test_scan_looks_at_names_and_at_records_set_aside(own_stack: Stack) -> None:
+    own_stack.ok("up")
+    own_stack.admin(
+        "INSERT INTO telemetry.telemetry_events (ts, event, member, extra) VALUES "
+        f"(now64(3), 'stored', 'm-x', map('{SECRET}', 'mail jo@example.com', 'result', '7'))"
+    )
+    aside = Layout(own_stack.home).aside
+    aside.mkdir(parents=True, exist_ok=True)
+    record = {"key": "result", "value": {"stringValue": f"x {SECRET}"}}
+    (aside / "aside.jsonl").write_text(
+        json.dumps({"timeUnixNano": "4111111111111111", "attributes": [record, record]})
+        + "\nbroken jane.doe@example.com\n"
+    )
+    done = own_stack.run("scan", "--json")
+    assert done.returncode == 1
+    for text in (SECRET, "example.com"):
+        assert text not in done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert found["set_aside"] == 2
+    hits = {
+        (hit["where"], hit["what"]): hit["rows"]
+        for hit in found["hits"]
+        if hit["found_by"] == "rules"
+    }
+    assert hits == {
+        ("telemetry_events.extra (name of an attribute)", "github-token"): 1,
+        ("telemetry_events.extra[(odd name)]", "email"): 1,
+        ("aside.jsonl (set aside)", "github-token"): 1,
+        ("aside.jsonl (set aside)", "email"): 1,
+    }
+    shown = own_stack.run("scan")
     assert SECRET not in shown.stdout + shown.stderr
 
 
@@ -222,3 +382,12 @@ def test_sanitize_shows_what_the_rules_make_of_a_text(own_stack: Stack) -> None:
     assert "email (1), github-token (1)" in done.stderr
     explained = json.loads(own_stack.ok("sanitize", "--explain", "--json"))
     assert {"rule", "name", "what or why"} == set(explained[0])
+    broken = subprocess.run(
+        [TELEMETRY, "sanitize"],
+        env=own_stack.environment,
+        input=b"\xff " + SECRET.encode(),
+        capture_output=True,
+        timeout=60,
+    )
+    assert broken.returncode == 0, broken.stderr
+    assert broken.stdout.decode() == "\ufffd [redacted:github-token]"
