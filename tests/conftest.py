@@ -46,6 +46,7 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+@pytest.hookimpl(tryfirst=True)  # before what reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Which tests run one after another, where several run at once: those of a file, and all that
     need the one Docker engine."""
