@@ -61,8 +61,7 @@ def main() -> int:
     if "--lint" not in sys.argv[1:]:
         checks["programs"] = [sys.executable, "-m", "scripts.prepare_tests"]
         # Mostly they wait: two at once take not much longer than one.
-        at_once = ["--numprocesses", "2", "--dist", "loadgroup"]
-        checks["tests"] = [str(_BIN / "pytest"), *at_once, *sys.argv[1:]]
+        checks["tests"] = [str(_BIN / "pytest"), "--numprocesses", "2", *sys.argv[1:]]
     failed = [title for title, command in checks.items() if not _run(title, command)]
     if failed:
         print(f"Failed: {', '.join(failed)}", flush=True)

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from clickhouse_connect.driver.client import Client
+from xdist.scheduler import LoadScopeScheduling
 
 from infra.settings import Settings, load
 from scripts import warehouse
@@ -46,14 +47,18 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
-@pytest.hookimpl(tryfirst=True)  # before what reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests run one after another, where several run at once: those of a file, and all that
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Where several tests run at once, those of a file run one after another, and so do all that
     need the one Docker engine."""
-    for item in items:
-        file = item.path.relative_to(PROJECT / "tests")
-        group = file.parts[0] if file.parts[0] == "engine" else str(file)
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "engine" if "tests/engine/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Chooses who runs what."""
+    return ByFile(config, log)
 
 
 class Stack:
