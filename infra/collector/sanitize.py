@@ -81,7 +81,7 @@ def _set_apart(path: str) -> list[str]:
     *named, other = rules.ordinary()
     statements = []
     for form in named:
-        for name in form.attributes:
+        for name in form.attributes if form.resource == (path == "resource") else ():
             value = ottl.attribute(path, name)
             statements += [
                 f'set({known}["{name}"], {value}) '

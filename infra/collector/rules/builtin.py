@@ -311,6 +311,8 @@ class Ordinary(_Rule):
     regex: str
     attributes: tuple[str, ...] = ()
     """Those that have it; without any, the form of all the others."""
+    resource: bool = False
+    """They stand in a resource, not in a record."""
 
 
 class Refused(_Rule):
