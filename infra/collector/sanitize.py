@@ -91,10 +91,10 @@ def _set_apart(path: str) -> list[str]:
     ordinary = f"^(?:{other.regex})?(?:{_BETWEEN}(?:{other.regex})?)*$"
     return [
         *statements,
-        f'set({path}.cache["search"], true) where not '
+        # Before the other mark, which is a value too.
+        f"set({ottl.attribute(path, _SEARCH)}, true) where not "
         f'IsMatch(Concat(Values({target}), "{_BETWEEN}"), {ottl.literal(ordinary)})',
         f"set({ottl.attribute(path, _KNOWN)}, {known}) where {known} != nil",
-        f'set({ottl.attribute(path, _SEARCH)}, true) where {path}.cache["search"] == true',
     ]
 
 
@@ -276,8 +276,8 @@ def _datapoint_statements() -> list[str]:
         _aside(
             "datapoint",
             "value",
-            'IsMatch(Format("%v", [datapoint.value_double]), "NaN|Inf") '
-            "and datapoint.value_double != nil",
+            "datapoint.value_double != nil "
+            'and IsMatch(Format("%v", [datapoint.value_double]), "NaN|Inf")',
         ),
         _aside(
             "datapoint",
