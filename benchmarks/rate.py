@@ -119,14 +119,14 @@ def _cpu(stack: Stack) -> dict[str, float]:
     return found
 
 
-def measure(stack: Stack, client: Client) -> Rate:
-    """Send for a minute what no event of the store is, and wait until all of it is stored."""
+def measure(stack: Stack, client: Client, seconds: int = SECONDS) -> Rate:
+    """Send for a while what no event of the store is, and wait until all of it is stored."""
     templates = _templates(client)
     door = urllib3.PoolManager(maxsize=CONNECTIONS)
     address = f"http://127.0.0.1:{stack.settings.ports.otlp_http}/v1/logs"
     numbers = itertools.count()
     accepted, refused = itertools.count(), itertools.count()
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + seconds
 
     def send() -> None:
         while time.monotonic() < end:
@@ -157,12 +157,12 @@ def measure(stack: Stack, client: Client) -> Rate:
         thread.join()
     sent = next(accepted) * RECORDS
     until(lambda: rows(0) >= there + sent, seconds=600)
-    seconds = time.monotonic() - began
+    took = time.monotonic() - began
     after = _cpu(stack)
     assert rows(1) == there + sent, "every event is a row of its own"
     return Rate(
         events=sent,
-        seconds=seconds,
+        seconds=took,
         cpu={name: after[name] - before[name] for name in after},
         bytes=sum(map(len, templates)) // (_TEMPLATES * RECORDS),
         refused=next(refused),

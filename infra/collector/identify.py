@@ -23,7 +23,6 @@ _STAMPED = (
     "telemetry.record_hash",
     "telemetry.aside",
     "telemetry.search",
-    "telemetry.known",
     "weight",
     "member",
     DROPPED,

@@ -50,68 +50,100 @@ _FINGERPRINT = (
 )
 
 
-_SEARCH, _KNOWN = "telemetry.search", "telemetry.known"
-"""Set while a record is at this step: whether to search it, and what of it need not be searched."""
+_SEARCH = "telemetry.search"
+"""Stands in a record while it is at this step, if it is to be searched."""
 _BETWEEN = "\u241f"
 """The picture of a unit separator: no pattern looks for it, and no ordinary value has it."""
+_NOTHING = "<nil>"
+"""What Concat writes for an attribute that is not there."""
 
 
-def _take_out(settings: Settings, path: str, key: str) -> list[str]:
-    """Statements that drop what is not to be stored, and set apart who it was, as a keyed hash."""
+def _pseudonyms(path: str, key: str) -> list[str]:
+    """Statements that put a keyed hash in place of who it was."""
     statements = [f'set({path}.cache["key"], "{key}")']
     for rule in rules.pseudonyms():
-        sent, value = ottl.attribute(path, rule.name), f'{path}.cache["known"]["{rule.name}"]'
+        value = ottl.attribute(path, rule.name)
         hashed = f'SHA256(Concat([{path}.cache["key"], {value}], ":"))'
-        statements += [
-            f"set({value}, {sent}) where {sent} != nil",
-            # One already replaced, by a collector before this one, stays as it is.
+        statements.append(
             f'set({value}, Concat(["p1:", {hashed}], "")) '
-            f'where {value} != nil and not IsMatch({value}, "^p1:[0-9a-f]{{64}}$$")',
-        ]
-    gone = [*content.refused(settings), *(rule.name for rule in rules.pseudonyms())]
+            # One already replaced, by a collector before this one, stays as it is.
+            f'where {value} != nil and not IsMatch({value}, "^p1:[0-9a-f]{{64}}$$")'
+        )
+    return statements
+
+
+def _formed(path: str) -> dict[str, str]:
+    """Attributes whose ordinary values have a form of their own, and RE2 of it."""
+    return {
+        name: form.regex
+        for form in rules.ordinary()
+        for name in form.attributes
+        if form.resource == (path == "resource")
+    }
+
+
+def _is_ordinary(values: str, regex: str) -> str:
+    return f"IsMatch({values}, {ottl.literal(regex)})"
+
+
+def _to_be_searched(settings: Settings, path: str) -> list[str]:
+    """Statements that mark a record of which a value that may be stored is not ordinary."""
+    target, rest = f"{path}.attributes", f'{path}.cache["rest"]'
+    formed, other = _formed(path), rules.ordinary()[-1].regex
+    known = {*formed, *(rule.name for rule in rules.pseudonyms())}
+    others = ", ".join(f'"{name}"' for name in content.allowed(settings) if name not in known)
+    named = ", ".join(ottl.attribute(path, name) for name in formed)
+    forms = _BETWEEN.join(f"(?:{regex}|{_NOTHING})" for regex in formed.values())
     return [
-        *statements,
-        f"delete_matching_keys({path}.attributes, {ottl.literal(ottl.either(gone))})",
+        f"set({rest}, {target})",
+        f"keep_keys({rest}, [{others}])",
+        f"set({ottl.attribute(path, _SEARCH)}, true) where "
+        + "not "
+        + _is_ordinary(f'Concat([{named}], "{_BETWEEN}")', f"^{forms}$")
+        + " or not "
+        + _is_ordinary(
+            f'Concat(Values({rest}), "{_BETWEEN}")', f"^(?:{other})?(?:{_BETWEEN}(?:{other})?)*$"
+        ),
     ]
 
 
-def _set_apart(path: str) -> list[str]:
-    """Statements that leave in a record what is to be searched, and mark it if anything is."""
-    target, known = f"{path}.attributes", f'{path}.cache["known"]'
-    *named, other = rules.ordinary()
-    statements = []
-    for form in named:
-        for name in form.attributes if form.resource == (path == "resource") else ():
-            value = ottl.attribute(path, name)
-            statements += [
-                f'set({known}["{name}"], {value}) '
-                f"where IsMatch({value}, {ottl.literal(f'^(?:{form.regex})$')})",
-                f'delete_key({target}, "{name}") where {known}["{name}"] != nil',
-            ]
-    ordinary = f"^(?:{other.regex})?(?:{_BETWEEN}(?:{other.regex})?)*$"
+def _odd(settings: Settings, path: str, into: str) -> list[str]:
+    """Statements that gather the values that are not ordinary, of attributes that may be stored."""
+    formed, other = _formed(path), rules.ordinary()[-1].regex
+    never = {rule.name for rule in rules.pseudonyms()}
     return [
-        *statements,
-        # Before the other mark, which is a value too.
-        f"set({ottl.attribute(path, _SEARCH)}, true) where not "
-        f'IsMatch(Concat(Values({target}), "{_BETWEEN}"), {ottl.literal(ordinary)})',
-        f"set({ottl.attribute(path, _KNOWN)}, {known}) where {known} != nil",
+        f"set({into}, {{}})",
+        *(
+            f'set({into}["{name}"], {value}) where {value} != nil and not '
+            + _is_ordinary(value, f"^(?:{formed.get(name, other)})$")
+            for name in content.allowed(settings)
+            if name not in never
+            for value in [ottl.attribute(path, name)]
+        ),
     ]
 
 
-def _without_marks(path: str) -> list[str]:
-    """Statements that leave in a record nothing but what is to be searched."""
+def _all(settings: Settings, path: str, into: str) -> list[str]:
+    """Statements that gather all values that may be stored, but for who it was and ids."""
+    never = {rule.name for rule in rules.pseudonyms()}
+    kept = ", ".join(f'"{name}"' for name in content.allowed(settings) if name not in never)
     return [
-        f'set({path}.cache["known"], {ottl.attribute(path, _KNOWN)})',
-        *(f'delete_key({path}.attributes, "{mark}")' for mark in (_KNOWN, _SEARCH)),
+        f"set({into}, {path}.attributes)",
+        f"keep_keys({into}, [{kept}])",
+        *(
+            f'delete_key({into}, "{name}") where '
+            + _is_ordinary(f'{into}["{name}"]', f"^(?:{regex})$")
+            for name, regex in _formed(path).items()
+        ),
     ]
 
 
-def _cut(path: str, patterns: Iterable[rules.Pattern]) -> list[str]:
-    """Statements that cut every pattern out of a map of strings.
+def _cut(path: str, target: str, patterns: Iterable[rules.Pattern]) -> list[str]:
+    """Statements that cut every pattern out of `target`, a map of strings.
 
     Searching each value for each pattern is slow, and few records hold what a pattern needs.
     """
-    target, text = f"{path}.attributes", f'{path}.cache["text"]'
+    text = f'{path}.cache["text"]'
 
     def cut(regex: str, shown: str, where: str) -> str:
         statement = (
@@ -161,46 +193,58 @@ def _cut(path: str, patterns: Iterable[rules.Pattern]) -> list[str]:
 def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict[str, Any]]:
     """Groups of statements: before the patterns, the patterns where there is anything to search,
     and what comes after them."""
+    target, searched = f"{path}.attributes", f'{path}.cache["searched"]'
     team = [each.pattern for each in settings.sanitize.patterns]
-    target, known = f"{path}.attributes", f'{path}.cache["known"]'
-    return [
-        {
-            "context": path,
-            "statements": [
+    groups: list[tuple[str, list[str]]] = [
+        (
+            "",
+            [
                 *(content.gather(settings) if path == "log" else []),
                 # Pseudonyms first: an address that is cut out can no longer be told from another.
-                *_take_out(settings, path, key),
+                *_pseudonyms(path, key),
+                f"delete_matching_keys({target}, "
+                f"{ottl.literal(ottl.either(content.refused(settings)))})",
                 # Whatever stands behind it could not be told from a token that was cut.
                 f'truncate_all({target}, {_SEARCHED_BYTES}, truncation_marker = "{_CUT_MARK}")',
                 *(content.shape(settings) if path == "log" else []),
-                *_set_apart(path),
+                *_to_be_searched(settings, path),
             ],
-        },
-        {
-            "context": path,
-            "conditions": [f"{ottl.attribute(path, _SEARCH)} != nil"],
-            "statements": [
-                *_without_marks(path),
-                *_cut(path, rules.patterns()),
-                f"set({ottl.attribute(path, _KNOWN)}, {known}) where {known} != nil",
+        ),
+        (
+            f"{ottl.attribute(path, _SEARCH)} != nil",
+            [
+                f'delete_key({target}, "{_SEARCH}")',
+                *_odd(settings, path, searched),
+                *_cut(path, searched, rules.patterns()),
+                f'merge_maps({target}, {searched}, "upsert")',
             ],
-        },
-        {
-            "context": path,
-            "statements": [
-                *_without_marks(path),
+        ),
+        (
+            "",
+            [
                 # A team's come last: by then a built-in one has done its work. What is ordinary to
                 # a client may be a name to them, so each record is searched.
-                *(_cut(path, team) if team else []),
+                *(
+                    [
+                        *_all(settings, path, searched),
+                        *_cut(path, searched, team),
+                        f'merge_maps({target}, {searched}, "upsert")',
+                    ]
+                    if team
+                    else []
+                ),
                 *(
                     ottl.shorten(ottl.attribute(path, each.name), rules.LABEL_CHARACTERS)
                     for each in settings.sanitize.attributes
                 ),
                 f'truncate_all({target}, {MAX_VALUE_BYTES}, truncation_marker = "{_CUT_MARK}")',
-                f'merge_maps({target}, {known}, "upsert") where {known} != nil',
                 *more,
             ],
-        },
+        ),
+    ]
+    return [
+        {"context": path, **({"conditions": [where]} if where else {}), "statements": statements}
+        for where, statements in groups
     ]
 
 

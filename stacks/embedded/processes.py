@@ -115,12 +115,9 @@ class Layout:
         return temporary / f"telemetry-{short}" / "supervisord.sock"
 
 
-def files(
-    settings: Settings, secrets: Secrets, programs: Programs, layout: Layout, socket: Path
-) -> dict[Path, str]:
-    """Every rendered file of the stack, by path."""
-    home = layout.home
-    placement = Placement(
+def placement(settings: Settings, layout: Layout) -> Placement:
+    """Where the collector of this stack finds things."""
+    return Placement(
         listen="127.0.0.1",
         otlp_http_port=settings.ports.otlp_http,
         otlp_grpc_port=settings.ports.otlp_grpc,
@@ -128,12 +125,20 @@ def files(
         metrics_port=settings.ports.collector_metrics,
         warehouse=f"http://127.0.0.1:{settings.ports.clickhouse_http}",
         prometheus=f"http://127.0.0.1:{settings.ports.prometheus}",
-        secrets=str(home.secrets_folder),
+        secrets=str(layout.home.secrets_folder),
         queue=str(layout.queue),
         aside=str(layout.aside),
     )
+
+
+def files(
+    settings: Settings, secrets: Secrets, programs: Programs, layout: Layout, socket: Path
+) -> dict[Path, str]:
+    """Every rendered file of the stack, by path."""
+    home = layout.home
+    config = collector_config(settings, placement(settings, layout))
     rendered = {
-        layout.collector_config: render(collector_config(settings, placement)),
+        layout.collector_config: render(config),
         layout.clickhouse_config: server.embedded_config_xml(
             settings,
             data=str(layout.clickhouse_data),
