@@ -254,7 +254,7 @@ def collector_environment(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Go collects garbage by what memory there is, well before `memory_limiter` would refuse."""
     return (
         ("GOGC", "400"),
-        ("GOMEMLIMIT", f"{settings.limits.collector_memory_mib // 2}MiB"),
+        ("GOMEMLIMIT", f"{settings.limits.collector_memory_mib * 5 // 8}MiB"),
     )
 
 

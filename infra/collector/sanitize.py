@@ -151,16 +151,35 @@ def _cut(path: str, target: str, patterns: Iterable[rules.Pattern]) -> list[str]
         )
         return f"{statement} where {where}" if where else statement
 
-    def holds(words: Iterable[str]) -> str:
-        return "(" + " or ".join(f"Index({text}, {ottl.literal(w)}) >= 0" for w in words) + ")"
+    def is_met(gate: str) -> str:
+        return f'{path}.cache["{gate}"] == true'
 
-    digits = f'{path}.cache["digits"] == true'
+    def holds(words: Iterable[str]) -> str:
+        """One that holds another need not be looked for, nor most where all is ASCII."""
+        least = [w for w in words if not any(other != w and other in w for other in words)]
+        plain, foreign = (
+            " or ".join(
+                f"Index({text}, {ottl.literal(w)}) >= 0" for w in least if w.isascii() == is_ascii
+            )
+            for is_ascii in (True, False)
+        )
+        some = [
+            *([plain] if plain else []),
+            *([f"{is_met('foreign')} and ({foreign})"] if foreign else []),
+        ]
+        return f"({' or '.join(some)})"
+
+    gates = {"digits": rules.DIGITS, "run": rules.RUN, "foreign": r"[^\x00-\x7f]"}
+    patterns, keys = tuple(patterns), rules.keys()
     statements = [
         f'set({text}, ToLowerCase(Concat(Values({target}), " ")))',
-        f'set({path}.cache["digits"], true) where IsMatch({text}, {ottl.literal(rules.DIGITS)})',
+        *(
+            f'set({path}.cache["{gate}"], true) where IsMatch({text}, {ottl.literal(regex)})'
+            for gate, regex in gates.items()
+            if any(each.needs or getattr(each, gate, False) for each in patterns)
+        ),
     ]
-    named, marked = f'{path}.cache["named"] == true', f'{path}.cache["marked"] == true'
-    patterns, keys = tuple(patterns), rules.keys()
+    named, marked = is_met("named"), is_met("marked")
     if any(each.named for each in patterns):  # a team's come after these, and have no marks
         others = {word for each in keys.spared for word in each.needs}.difference(keys.searched)
         statements += [
@@ -173,13 +192,14 @@ def _cut(path: str, target: str, patterns: Iterable[rules.Pattern]) -> list[str]
         if are_named:
             statements += [cut(regex, shown, named) for regex, shown in keys.steps]
         for pattern in group:
-            needed = [digits] if pattern.digits else []
+            needed = [is_met(what) for what in ("digits", "run") if getattr(pattern, what)]
             needed += [named] if are_named else list(map(holds, pattern.needs))
             where = " and ".join(needed)
             if not are_named and len(pattern.expressions) > 1:  # ask once
-                found = f'{path}.cache["{pattern.name}"]'
-                statements.append(f"set({found}, true) where {where or 'true'}")
-                where = f"{found} == true"
+                statements.append(
+                    f'set({path}.cache["{pattern.name}"], true) where {where or "true"}'
+                )
+                where = is_met(pattern.name)
             statements += [
                 cut(regex, pattern.replacement(regex), where) for regex in pattern.expressions
             ]

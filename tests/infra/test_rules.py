@@ -107,6 +107,15 @@ def test_what_is_searched_for_its_digits_has_them(pattern: rules.Pattern) -> Non
         assert re.search(rules.DIGITS, example), example
 
 
+@pytest.mark.parametrize(
+    "pattern", [each for each in PATTERNS if each.run], ids=lambda pattern: pattern.name
+)
+def test_what_is_searched_for_as_a_run_is_one(pattern: rules.Pattern) -> None:
+    for expression in pattern.expressions:
+        for text in (*_matches(expression), *pattern.examples):
+            assert re.search(rules.RUN, text.lower()), text
+
+
 @pytest.mark.parametrize("form", rules.ordinary(), ids=lambda form: form.what)
 def test_no_built_in_pattern_matches_what_is_not_searched(form: rules.Ordinary) -> None:
     cut = Cutter(PATTERNS)

@@ -87,6 +87,8 @@ class _Rule(BaseModel):
 
 DIGITS = "[0-9].?[0-9]"
 """RE2 of two digits side by side, or nearly so."""
+RUN = r"[a-z0-9_.+/=%~-]{12}|…|%e2%80%a6|\\u2026"
+"""RE2 of a token in lower case, or of one that was cut short."""
 MARK, _WEAK, SPARED = "\ue000", "\ue001", "\ue002"
 """Stand in a value while it is searched, of no meaning in Unicode: behind a telling name, behind
 one that tells only of a random value, and in what is to stay."""
@@ -195,6 +197,8 @@ class Pattern(_Rule):
     """Searches only behind a telling name."""
     digits: bool = False
     """Each match that is worth something holds what DIGITS finds."""
+    run: bool = False
+    """Each match holds what RUN finds, in lower case."""
     needs: tuple[tuple[_Word, ...], ...] = ()
     """In lower case. Each match holds a word of each; without any, every record is searched."""
     examples: tuple[str, ...]
