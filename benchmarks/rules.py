@@ -17,7 +17,7 @@ from scripts.console import step
 from scripts.supervise import Supervisor
 from stacks.embedded.processes import Layout, placement
 
-_RULES = ("transform/sanitize", "redaction", "transform/dropped")
+_RULES = "transform/sanitize"
 _TEAM_PATTERNS = 200
 _NONE, _BUILT_IN = "none", "built in"
 _TEAMS = f"built in and {_TEAM_PATTERNS} of a team"
@@ -50,9 +50,8 @@ def _configs(stack: Stack) -> dict[str, dict[str, Any]]:
 
     none = with_rules()
     for pipeline in none["service"]["pipelines"].values():
-        pipeline["processors"] = [each for each in pipeline["processors"] if each not in _RULES]
-    for name in _RULES:
-        del none["processors"][name]
+        pipeline["processors"] = [each for each in pipeline["processors"] if each != _RULES]
+    del none["processors"][_RULES]
     return {_NONE: none, _BUILT_IN: with_rules(), _TEAMS: with_rules(**_team())}
 
 

@@ -10,13 +10,7 @@ from infra.collector import identify, queue, receive, remote_write, sanitize, st
 from infra.collector.placement import Placement
 from infra.settings import Settings
 
-_STEPS = [
-    "memory_limiter",
-    "transform/identify",
-    "transform/sanitize",
-    "redaction",
-    "transform/dropped",
-]
+_STEPS = ["memory_limiter", "transform/identify", "transform/sanitize"]
 
 
 def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from infra.collector import ottl
 from infra.collector.placement import Placement
 
 DROPPED = "telemetry.dropped"
-REMOVED_KEYS, REMOVED_COUNT = "redaction.redacted.keys", "redaction.redacted.count"
 
 _STAMPED = (
     "telemetry.record_hash",
@@ -26,12 +25,6 @@ _STAMPED = (
     "weight",
     "member",
     DROPPED,
-    # The redaction processor lets these pass whoever set them.
-    REMOVED_KEYS,
-    REMOVED_COUNT,
-    "redaction.masked.keys",
-    "redaction.masked.count",
-    "redaction.ignored.count",
 )
 _MOST = 256
 """Attributes of a record that are looked at; a client sends some forty."""

@@ -18,6 +18,11 @@ def either(names: Iterable[str]) -> str:
     return f"^(?:{'|'.join(re.escape(name) for name in sorted(names))})$"
 
 
+def names(each: Iterable[str]) -> str:
+    """What stands between the brackets of a list of names."""
+    return ", ".join(f'"{name}"' for name in each)
+
+
 def attribute(path: str, name: str) -> str:
     """An attribute of a record, data point, resource or scope."""
     return f'{path}.attributes["{name}"]'

@@ -1,11 +1,10 @@
 """Step 3: sanitize, before anything touches a disk.
 
 Layers, each of which would do for the ordinary case:
-1. what is known and not to be stored is dropped, texts beyond the content level among it;
-2. attributes that name a person or a machine become pseudonyms;
-3. patterns cut secrets and personal data out of every value (`transform/sanitize`);
-4. only listed attributes pass at all (`redaction`): one that nobody listed is gone, and its name
-   counted (`transform/dropped`).
+1. attributes that name a person or a machine become pseudonyms;
+2. only listed attributes pass at all: what is known and not to be stored is gone, texts beyond the
+   content level among it, and so is one that nobody listed, whose name is counted;
+3. patterns cut secrets and personal data out of every value.
 
 Statements are total: every attribute is a string by now, so no statement can fail on a type, and
 one record never stops the others of its request. A record that the store could refuse is marked,
@@ -86,16 +85,29 @@ def _is_ordinary(values: str, regex: str) -> str:
     return f"IsMatch({values}, {ottl.literal(regex)})"
 
 
-def _to_be_searched(settings: Settings, path: str) -> list[str]:
+def _listed(settings: Settings, path: str, rest: str) -> list[str]:
+    """Statements that let only listed attributes pass, and count the others by name. `rest`: a copy
+    of the attributes."""
+    target, unlisted = f"{path}.attributes", f'{path}.cache["unlisted"]'
+    allowed = content.allowed(settings)
+    known = ottl.literal(ottl.either((*allowed, *content.refused(settings))))
+    return [
+        f"keep_keys({target}, [{ottl.names(allowed)}])",
+        f"set({unlisted}, {rest}) where Len({rest}) > Len({target})",
+        f"delete_matching_keys({unlisted}, {known}) where {unlisted} != nil",
+        f"set({ottl.attribute(path, identify.DROPPED)}, "
+        f'Concat(Sort(Keys({unlisted})), ",")) where {unlisted} != nil and Len({unlisted}) > 0',
+    ]
+
+
+def _to_be_searched(settings: Settings, path: str, rest: str) -> list[str]:
     """Statements that mark a record of which a value that may be stored is not ordinary."""
-    target, rest = f"{path}.attributes", f'{path}.cache["rest"]'
     formed, other = _formed(path), rules.ordinary()[-1].regex
     known = {*formed, *(rule.name for rule in rules.pseudonyms())}
-    others = ", ".join(f'"{name}"' for name in content.allowed(settings) if name not in known)
+    others = ottl.names(name for name in content.allowed(settings) if name not in known)
     named = ", ".join(ottl.attribute(path, name) for name in formed)
     forms = _BETWEEN.join(f"(?:{regex}|{_NOTHING})" for regex in formed.values())
     return [
-        f"set({rest}, {target})",
         f"keep_keys({rest}, [{others}])",
         f"set({ottl.attribute(path, _SEARCH)}, true) where "
         + "not "
@@ -107,17 +119,21 @@ def _to_be_searched(settings: Settings, path: str) -> list[str]:
     ]
 
 
+def _may_be_text(settings: Settings) -> tuple[str, ...]:
+    """Attributes that may be stored, but for pseudonyms and what is set here."""
+    never = {*(rule.name for rule in rules.pseudonyms()), identify.DROPPED, ASIDE}
+    return tuple(name for name in content.allowed(settings) if name not in never)
+
+
 def _odd(settings: Settings, path: str, into: str) -> list[str]:
     """Statements that gather the values that are not ordinary, of attributes that may be stored."""
     formed, other = _formed(path), rules.ordinary()[-1].regex
-    never = {rule.name for rule in rules.pseudonyms()}
     return [
         f"set({into}, {{}})",
         *(
             f'set({into}["{name}"], {value}) where {value} != nil and not '
             + _is_ordinary(value, f"^(?:{formed.get(name, other)})$")
-            for name in content.allowed(settings)
-            if name not in never
+            for name in _may_be_text(settings)
             for value in [ottl.attribute(path, name)]
         ),
     ]
@@ -125,11 +141,9 @@ def _odd(settings: Settings, path: str, into: str) -> list[str]:
 
 def _all(settings: Settings, path: str, into: str) -> list[str]:
     """Statements that gather all values that may be stored, but for who it was and ids."""
-    never = {rule.name for rule in rules.pseudonyms()}
-    kept = ", ".join(f'"{name}"' for name in content.allowed(settings) if name not in never)
     return [
         f"set({into}, {path}.attributes)",
-        f"keep_keys({into}, [{kept}])",
+        f"keep_keys({into}, [{ottl.names(_may_be_text(settings))}])",
         *(
             f'delete_key({into}, "{name}") where '
             + _is_ordinary(f'{into}["{name}"]', f"^(?:{regex})$")
@@ -210,10 +224,46 @@ def _cut(path: str, target: str, patterns: Iterable[rules.Pattern]) -> list[str]
     return statements
 
 
+_ODD_NAME = (
+    # A name of a client's attribute is made of words; anything else may be someone's text.
+    r"(^|,)[^,]*(?:[^a-z0-9_.,]|[0-9]{5}|[a-z0-9]{25}|[^,]{64})[^,]*",
+    "${1}(odd name)",
+)
+_DROPPED_CHARACTERS = 1000
+
+
+def _dropped(path: str) -> tuple[str, list[str]]:
+    """Names of attributes that nobody listed, so that a new client version is noticed: when there
+    are any, and statements."""
+    names = ottl.attribute(path, identify.DROPPED)
+    return f"{names} != nil", [
+        ottl.replace(names, *_ODD_NAME),
+        ottl.shorten(names, _DROPPED_CHARACTERS),
+    ]
+
+
+def _fingerprint(path: str) -> tuple[str, list[str]]:
+    """When there is an error, and statements that leave of it what is the same each time."""
+    value = ottl.attribute(path, "error")
+    return f"{value} != nil", [
+        *(ottl.replace(value, regex, shown) for regex, shown in _FINGERPRINT),
+        ottl.shorten(value, FINGERPRINT_CHARACTERS),
+    ]
+
+
+def _group(path: str, where: str, statements: list[str]) -> dict[str, Any]:
+    return {
+        "context": path,
+        **({"conditions": [where]} if where else {}),
+        "statements": statements,
+    }
+
+
 def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict[str, Any]]:
-    """Groups of statements: before the patterns, the patterns where there is anything to search,
-    and what comes after them."""
+    """Groups of statements: before the patterns, names of what was dropped, the patterns where
+    there is anything to search, and what comes after them."""
     target, searched = f"{path}.attributes", f'{path}.cache["searched"]'
+    rest = f'{path}.cache["rest"]'
     team = [each.pattern for each in settings.sanitize.patterns]
     groups: list[tuple[str, list[str]]] = [
         (
@@ -222,14 +272,20 @@ def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict
                 *(content.gather(settings) if path == "log" else []),
                 # Pseudonyms first: an address that is cut out can no longer be told from another.
                 *_pseudonyms(path, key),
-                f"delete_matching_keys({target}, "
-                f"{ottl.literal(ottl.either(content.refused(settings)))})",
+                *(
+                    f'delete_key({target}, "{each.name}")'
+                    for each in rules.refused()
+                    if each.everywhere
+                ),
                 # Whatever stands behind it could not be told from a token that was cut.
                 f'truncate_all({target}, {_SEARCHED_BYTES}, truncation_marker = "{_CUT_MARK}")',
                 *(content.shape(settings) if path == "log" else []),
-                *_to_be_searched(settings, path),
+                f"set({rest}, {target})",
+                *_listed(settings, path, rest),
+                *_to_be_searched(settings, path, rest),
             ],
         ),
+        _dropped(path),
         (
             f"{ottl.attribute(path, _SEARCH)} != nil",
             [
@@ -262,45 +318,9 @@ def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict
             ],
         ),
     ]
-    return [
-        {"context": path, **({"conditions": [where]} if where else {}), "statements": statements}
-        for where, statements in groups
-    ]
-
-
-def _fingerprint(path: str) -> list[str]:
-    value = ottl.attribute(path, "error")
-    return [
-        *(ottl.replace(value, regex, shown) for regex, shown in _FINGERPRINT),
-        ottl.shorten(value, FINGERPRINT_CHARACTERS),
-    ]
-
-
-_ODD_NAME = (
-    # A name of a client's attribute is made of words; anything else may be someone's text.
-    r"(^|,)[^,]*(?:[^a-z0-9_.,]|[0-9]{5}|[a-z0-9]{25}|[^,]{64})[^,]*",
-    "${1}(odd name)",
-)
-_DROPPED_CHARACTERS = 1000
-
-
-def _dropped(path: str) -> dict[str, Any]:
-    """Names of attributes that nobody listed, so that a new client version is noticed."""
-    found = ottl.attribute(path, identify.REMOVED_KEYS)
-    names = ottl.attribute(path, identify.DROPPED)
-    return {
-        "context": path,
-        "conditions": [f"{found} != nil"],
-        "statements": [
-            f"set({names}, {found})",
-            ottl.replace(names, *_ODD_NAME),
-            ottl.shorten(names, _DROPPED_CHARACTERS),
-            *(
-                f'delete_key({path}.attributes, "{key}")'
-                for key in (identify.REMOVED_KEYS, identify.REMOVED_COUNT)
-            ),
-        ],
-    }
+    if path == "log":
+        groups.append(_fingerprint(path))
+    return [_group(path, where, statements) for where, statements in groups]
 
 
 def _aside(path: str, reason: str, condition: str) -> str:
@@ -311,7 +331,6 @@ def _log_statements() -> list[str]:
     name = ottl.attribute("log", "event.name")
     body_names_it = 'IsMatch(log.body, "^claude_code[.]")'
     return [
-        *_fingerprint("log"),
         # Some records name their event in the body alone.
         f"set({name}, log.body) where {name} == nil and IsString(log.body) and {body_names_it}",
         ottl.replace(name, "^claude_code[.]", ""),
@@ -361,22 +380,29 @@ _METRIC_STATEMENTS = [
 # Sample measurements repeat attributes that the allow-list does not look at.
 _EXEMPLAR_STATEMENTS = ['delete_matching_keys(exemplar.filtered_attributes, ".*")']
 
-_SCOPE_STATEMENTS = [
-    # No attribute of a scope is stored; their names are still to be counted.
-    "stringify_all(scope.attributes)",
-    'replace_all_patterns(scope.attributes, "value", "(?s)^.*$$", "")',
-    'set(scope.name, "other") where not IsMatch(scope.name, "^com[.]anthropic[.][a-z_.]{1,64}$$")',
-    f'set(scope.version, "") where not IsMatch(scope.version, {ottl.literal(_VERSION)})',
-    'set(scope.schema_url, "")',
-]
+
+def _scope(settings: Settings) -> list[dict[str, Any]]:
+    """No attribute of a scope is stored; names of those that nobody listed are counted."""
+    rest = 'scope.cache["rest"]'
+    where, names = _dropped("scope")
+    name, version = ottl.literal("^com[.]anthropic[.][a-z_.]{1,64}$"), ottl.literal(_VERSION)
+    statements = [
+        f"set({rest}, scope.attributes)",
+        *_listed(settings, "scope", rest),
+        f'keep_keys(scope.attributes, ["{identify.DROPPED}"])',
+        f'set(scope.name, "other") where not IsMatch(scope.name, {name})',
+        f'set(scope.version, "") where not IsMatch(scope.version, {version})',
+        'set(scope.schema_url, "")',
+    ]
+    return [_group("scope", "", statements), _group("scope", where, names)]
 
 
 def processors(settings: Settings, placement: Placement) -> dict[str, Any]:
-    """`transform/sanitize`, `redaction` and `transform/dropped`, in this order."""
+    """`transform/sanitize`, and the two filters that tell what goes to the side file."""
     key = placement.secret("pseudonym-key")
     outer = [
         *_sanitized(settings, "resource", key, 'set(resource.schema_url, "")'),
-        {"context": "scope", "statements": list(_SCOPE_STATEMENTS)},
+        *_scope(settings),
     ]
     return {
         "transform/sanitize": {
@@ -391,17 +417,6 @@ def processors(settings: Settings, placement: Placement) -> dict[str, Any]:
                 *_sanitized(settings, "datapoint", key, *_datapoint_statements()),
                 {"context": "exemplar", "statements": list(_EXEMPLAR_STATEMENTS)},
             ],
-        },
-        "redaction": {
-            "allow_all_keys": False,
-            "allowed_keys": list(content.allowed(settings)),
-            # Names what it removes, in attributes that the next step takes away again.
-            "summary": "debug",
-        },
-        "transform/dropped": {
-            "error_mode": "propagate",
-            "log_statements": [_dropped(path) for path in ("resource", "scope", "log")],
-            "metric_statements": [_dropped(path) for path in ("resource", "scope", "datapoint")],
         },
         # Two halves of one question, so that a record goes one way or the other, never both.
         "filter/store": {

@@ -69,7 +69,14 @@ def test_a_bad_mark_is_refused_and_eats_no_text(text: str) -> None:
 def test_the_policy_names_every_kept_attribute_and_no_other() -> None:
     """Held against the collector's rendered configuration, not against the rules it came from."""
     collector = yaml.safe_load((PROJECT / "tests/golden/embedded/collector.yaml").read_text())
-    kept = set(collector["processors"]["redaction"]["allowed_keys"])
+    statements = [
+        statement
+        for group in collector["processors"]["transform/sanitize"]["log_statements"]
+        for statement in group["statements"]
+        if statement.startswith("keep_keys(log.attributes, ")
+    ]
+    assert len(statements) == 1
+    kept = set(re.findall(r'"([^"]+)"', statements[0]))
     part = re.search(
         r"<!-- begin: attributes .*?-->(.*?)<!-- end: attributes -->",
         document("DATA-USAGE-POLICY.md").text,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.collector import remote_write, rules
+from infra.collector import content, remote_write, rules
 from infra.collector.config import collector_config, render
 from infra.collector.placement import Placement
 from infra.secrets import Secrets
@@ -89,20 +89,37 @@ def test_every_way_in_is_sanitized_before_any_way_out(config: dict[str, Any]) ->
     for name, pipeline in pipelines.items():
         if "otlp" in pipeline["receivers"]:
             steps = pipeline["processors"]
-            assert steps[-3:] == ["transform/sanitize", "redaction", "transform/dropped"], name
+            assert steps[-1] == "transform/sanitize", name
             assert pipeline["exporters"] == ["forward"], f"{name} must not write by itself"
         else:
             assert pipeline["receivers"] == ["forward"], name
+
+
+_PATHS = {"log": ("resource", "log"), "metric": ("resource", "datapoint")}
+
+
+def _allowed(config: dict[str, Any], signal: str, path: str) -> list[str]:
+    """Attributes that pass: of a statement without a condition, in a group without one."""
+    groups = config["processors"]["transform/sanitize"][f"{signal}_statements"]
+    start = f"keep_keys({path}.attributes, ["
+    statements: list[str] = [
+        statement
+        for group in groups
+        if group["context"] == path and "conditions" not in group
+        for statement in group["statements"]
+    ]
+    [first] = [each for each in statements if each.startswith(start)]
+    assert first.endswith("])")
+    return first.removeprefix(start).removesuffix("])").replace('"', "").split(", ")
 
 
 def test_only_listed_attributes_pass_and_a_failing_rule_stops_the_record(
     config: dict[str, Any],
 ) -> None:
     processors = config["processors"]
-    assert processors["redaction"]["allow_all_keys"] is False
-    assert {"ignored_keys", "allowed_values", "ignored_key_patterns"}.isdisjoint(
-        processors["redaction"]
-    ), "they punch holes"
+    for signal, paths in _PATHS.items():
+        for path in paths:
+            assert _allowed(config, signal, path) == list(content.allowed(Settings())), path
     for name, processor in processors.items():
         if name.startswith(("transform", "filter")):
             assert processor["error_mode"] == "propagate", name
@@ -110,7 +127,9 @@ def test_only_listed_attributes_pass_and_a_failing_rule_stops_the_record(
 
 def test_texts_are_never_on_the_list(config: dict[str, Any]) -> None:
     texts = {"prompt", "prompt_text", "response", "tool_input", "tool_parameters", "body"}
-    assert texts.isdisjoint(config["processors"]["redaction"]["allowed_keys"])
+    for signal, paths in _PATHS.items():
+        for path in paths:
+            assert texts.isdisjoint(_allowed(config, signal, path)), path
 
 
 def test_traces_have_no_way_in(config: dict[str, Any]) -> None:

@@ -75,7 +75,6 @@ def test_a_name_stands_once() -> None:
         ("prompt", "is text"),
         ("model", "is kept already"),
         ("telemetry.member", "belongs to the collector"),
-        ("redaction.redacted.keys", "belongs to the collector"),
         ("user.email", "is kept already"),
         ("tool_output", "is never stored"),
         ("api_request_body", "is never stored"),

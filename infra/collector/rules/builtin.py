@@ -324,6 +324,9 @@ class Refused(_Rule):
 
     name: str
     why: str
+    everywhere: bool = False
+    """Nearly every record has it: it goes by a statement of its own, so that what the allow-list
+    removes is rare."""
 
 
 def _read(name: str) -> Any:

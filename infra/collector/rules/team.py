@@ -157,7 +157,7 @@ class TeamAttribute(_Added):
             reason = "is text: choose a content level (telemetry:content)"
         elif value in {each.name for each in builtin.attributes()}:
             reason = "is kept already"
-        elif value.partition(".")[0] in {"telemetry", "redaction"}:
+        elif value.startswith("telemetry."):
             reason = "belongs to the collector"
         elif _OURS.search(value):
             reason = (
