@@ -12,7 +12,7 @@ from typing import Any
 
 from infra import prometheus
 from infra.collector.placement import Placement
-from infra.collector.sanitize import ASIDE, NO_DATA
+from infra.collector.sanitize import ASIDE, NO_DATA, UNSEARCHED
 from infra.settings import Settings
 
 RESOURCE_LABELS = ("member", "team", "chapter", "git.branch", "service.version")
@@ -54,6 +54,7 @@ def processors() -> dict[str, Any]:
         "filter/prometheus": {
             "error_mode": "propagate",
             "metric_conditions": [
+                UNSEARCHED,
                 NO_DATA,
                 f'datapoint.attributes["{ASIDE}"] != nil',
                 'datapoint.attributes["telemetry.synthetic"] != nil',

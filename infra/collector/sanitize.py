@@ -50,7 +50,13 @@ _FINGERPRINT = (
 
 
 _SEARCH = "telemetry.search"
-"""Stands in a record while it is at this step, if it is to be searched."""
+"""Stands in a record or a resource while it is at this step, if it is to be searched: for all
+patterns, or for those of a team alone."""
+_FOR_ALL, _FOR_TEAMS = "all", "teams"
+UNSEARCHED = f'resource.attributes["{_SEARCH}"] != nil'
+"""Of a resource without any record; nothing of it may be written."""
+_OUTER = "\u2420"
+"""Before names of a resource's attributes while they are searched together with a record's."""
 _BETWEEN = "\u241f"
 """The picture of a unit separator: no pattern looks for it, and no ordinary value has it."""
 _NOTHING = "<nil>"
@@ -109,7 +115,7 @@ def _to_be_searched(settings: Settings, path: str, rest: str) -> list[str]:
     forms = _BETWEEN.join(f"(?:{regex}|{_NOTHING})" for regex in formed.values())
     return [
         f"keep_keys({rest}, [{others}])",
-        f"set({ottl.attribute(path, _SEARCH)}, true) where "
+        f'set({ottl.attribute(path, _SEARCH)}, "{_FOR_ALL}") where '
         + "not "
         + _is_ordinary(f'Concat([{named}], "{_BETWEEN}")', f"^{forms}$")
         + " or not "
@@ -139,16 +145,38 @@ def _odd(settings: Settings, path: str, into: str) -> list[str]:
     ]
 
 
-def _all(settings: Settings, path: str, into: str) -> list[str]:
+def _all(settings: Settings, path: str, into: str, where: str = "true") -> list[str]:
     """Statements that gather all values that may be stored, but for who it was and ids."""
     return [
-        f"set({into}, {path}.attributes)",
-        f"keep_keys({into}, [{ottl.names(_may_be_text(settings))}])",
+        f"set({into}, {path}.attributes) where {where}",
+        f"keep_keys({into}, [{ottl.names(_may_be_text(settings))}]) where {where}",
         *(
-            f'delete_key({into}, "{name}") where '
+            f'delete_key({into}, "{name}") where {where} and '
             + _is_ordinary(f'{into}["{name}"]', f"^(?:{regex})$")
             for name, regex in _formed(path).items()
         ),
+    ]
+
+
+def _search(
+    settings: Settings, path: str, gathered: list[str], patterns: Iterable[rules.Pattern], mark: str
+) -> list[str]:
+    """Statements that cut patterns out of what is gathered of a record, and with it, so that no
+    pattern stands in the collector's memory once more, out of all of its resource if that has the
+    mark."""
+    searched, outer = f'{path}.cache["searched"]', f'{path}.cache["outer"]'
+    marked = f'{ottl.attribute("resource", _SEARCH)} == "{mark}"'
+    return [
+        *gathered,
+        *_all(settings, "resource", f'{searched}["{_OUTER}"]', marked),
+        f"flatten({searched}) where {marked}",
+        *_cut(path, searched, patterns),
+        f"set({outer}, {searched}) where {marked}",
+        f'delete_matching_keys({outer}, "^[^{_OUTER}]") where {marked}',
+        f'replace_all_patterns({outer}, "key", "^{_OUTER}[.]", "") where {marked}',
+        f'merge_maps(resource.attributes, {outer}, "upsert") where {marked}',
+        f'delete_matching_keys({searched}, "^{_OUTER}") where {marked}',
+        f'merge_maps({path}.attributes, {searched}, "upsert")',
     ]
 
 
@@ -261,10 +289,10 @@ def _group(path: str, where: str, statements: list[str]) -> dict[str, Any]:
 
 def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict[str, Any]]:
     """Groups of statements: before the patterns, names of what was dropped, the patterns where
-    there is anything to search, and what comes after them."""
-    target, searched = f"{path}.attributes", f'{path}.cache["searched"]'
-    rest = f'{path}.cache["rest"]'
-    team = [each.pattern for each in settings.sanitize.patterns]
+    there is anything to search, and what comes after them. A resource is searched together with
+    its first record."""
+    target, rest = f"{path}.attributes", f'{path}.cache["rest"]'
+    outer = path == "resource"
     groups: list[tuple[str, list[str]]] = [
         (
             "",
@@ -277,8 +305,7 @@ def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict
                     for each in rules.refused()
                     if each.everywhere
                 ),
-                # Whatever stands behind it could not be told from a token that was cut.
-                f'truncate_all({target}, {_SEARCHED_BYTES}, truncation_marker = "{_CUT_MARK}")',
+                _truncated(target, MAX_VALUE_BYTES if outer else _SEARCHED_BYTES),
                 *(content.shape(settings) if path == "log" else []),
                 f"set({rest}, {target})",
                 *_listed(settings, path, rest),
@@ -286,34 +313,16 @@ def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict
             ],
         ),
         _dropped(path),
-        (
-            f"{ottl.attribute(path, _SEARCH)} != nil",
-            [
-                f'delete_key({target}, "{_SEARCH}")',
-                *_odd(settings, path, searched),
-                *_cut(path, searched, rules.patterns()),
-                f'merge_maps({target}, {searched}, "upsert")',
-            ],
-        ),
+        *([] if outer else _searched(settings, path)),
         (
             "",
             [
-                # A team's come last: by then a built-in one has done its work. What is ordinary to
-                # a client may be a name to them, so each record is searched.
                 *(
-                    [
-                        *_all(settings, path, searched),
-                        *_cut(path, searched, team),
-                        f'merge_maps({target}, {searched}, "upsert")',
-                    ]
-                    if team
-                    else []
+                    ottl.shorten(ottl.attribute(each, label.name), rules.LABEL_CHARACTERS)
+                    for label in settings.sanitize.attributes
+                    for each in ([] if outer else ["resource", path])
                 ),
-                *(
-                    ottl.shorten(ottl.attribute(path, each.name), rules.LABEL_CHARACTERS)
-                    for each in settings.sanitize.attributes
-                ),
-                f'truncate_all({target}, {MAX_VALUE_BYTES}, truncation_marker = "{_CUT_MARK}")',
+                *([] if outer else [_truncated(target, MAX_VALUE_BYTES)]),
                 *more,
             ],
         ),
@@ -321,6 +330,43 @@ def _sanitized(settings: Settings, path: str, key: str, *more: str) -> list[dict
     if path == "log":
         groups.append(_fingerprint(path))
     return [_group(path, where, statements) for where, statements in groups]
+
+
+def _truncated(target: str, size: int) -> str:
+    # Whatever stands behind it could not be told from a token that was cut.
+    return f'truncate_all({target}, {size}, truncation_marker = "{_CUT_MARK}")'
+
+
+def _searched(settings: Settings, path: str) -> list[tuple[str, list[str]]]:
+    """When a record is searched, and statements: for the built-in patterns, then for a team's. By
+    then a built-in one has done its work; and what is ordinary to a client may be a name to a team,
+    so that each record is searched."""
+    into, mark = f'{path}.cache["searched"]', ottl.attribute(path, _SEARCH)
+    outer = ottl.attribute("resource", _SEARCH)
+    team = [each.pattern for each in settings.sanitize.patterns]
+    groups = [
+        (
+            f'{mark} != nil or {outer} == "{_FOR_ALL}"',
+            [
+                f'delete_key({path}.attributes, "{_SEARCH}")',
+                *_search(settings, path, _odd(settings, path, into), rules.patterns(), _FOR_ALL),
+                f'set({outer}, "{_FOR_TEAMS}")'
+                if team
+                else f'delete_key(resource.attributes, "{_SEARCH}")',
+            ],
+        )
+    ]
+    if team:
+        groups.append(
+            (
+                "",
+                [
+                    *_search(settings, path, _all(settings, path, into), team, _FOR_TEAMS),
+                    f'delete_key(resource.attributes, "{_SEARCH}")',
+                ],
+            )
+        )
+    return groups
 
 
 def _aside(path: str, reason: str, condition: str) -> str:
@@ -400,8 +446,19 @@ def _scope(settings: Settings) -> list[dict[str, Any]]:
 def processors(settings: Settings, placement: Placement) -> dict[str, Any]:
     """`transform/sanitize`, and the two filters that tell what goes to the side file."""
     key = placement.secret("pseudonym-key")
+    outer_mark = ottl.attribute("resource", _SEARCH)
     outer = [
-        *_sanitized(settings, "resource", key, 'set(resource.schema_url, "")'),
+        *_sanitized(
+            settings,
+            "resource",
+            key,
+            'set(resource.schema_url, "")',
+            *(
+                [f'set({outer_mark}, "{_FOR_TEAMS}") where {outer_mark} == nil']
+                if settings.sanitize.patterns
+                else []
+            ),
+        ),
         *_scope(settings),
     ]
     return {
@@ -421,15 +478,16 @@ def processors(settings: Settings, placement: Placement) -> dict[str, Any]:
         # Two halves of one question, so that a record goes one way or the other, never both.
         "filter/store": {
             "error_mode": "propagate",
-            "log_conditions": [f'log.attributes["{ASIDE}"] != nil'],
+            "log_conditions": [UNSEARCHED, f'log.attributes["{ASIDE}"] != nil'],
             "metric_conditions": [
+                UNSEARCHED,
                 NO_DATA,
                 f'datapoint.attributes["{ASIDE}"] != nil',
             ],
         },
         "filter/aside": {
             "error_mode": "propagate",
-            "log_conditions": [f'log.attributes["{ASIDE}"] == nil'],
-            "metric_conditions": [f'datapoint.attributes["{ASIDE}"] == nil'],
+            "log_conditions": [UNSEARCHED, f'log.attributes["{ASIDE}"] == nil'],
+            "metric_conditions": [UNSEARCHED, f'datapoint.attributes["{ASIDE}"] == nil'],
         },
     }
