@@ -67,6 +67,8 @@ _MACROS = (
         "(?:is now|is|was|(?:changed|set|reset) to|are|ist|lautet|est|es|era|è|é|er|är|lyder|kuuluu"
         "|jest|je|zní|brzmi|este|είναι|это|равен|є|це|là|adalah|yaitu|ialah|है|हैं|هي|هو|היא|הוא|luidt)",
     ),
+    # Blanks that no line is broken at, inside a class.
+    ("<nbsp>", "\u00a0\u202f"),
     ("<nl>", r"(?:\r?\n|(?:\\+r)?\\+n)"),
     ("<ws>", r"(?:\s|\\+[nrt])*"),
     # Of a value, percent-encoded: no blank, quote, `&`, comma, semicolon or bracket.
