@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+from clickhouse_connect.driver.client import Client
 
 from infra import prometheus
 from infra.settings import Settings
@@ -23,8 +24,8 @@ from stacks.home import Home
 _SAMPLE = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 
 
-_DROPPED = "dropped-attributes"
-_DROPPED_SHOWN = 20
+_DROPPED, _GAPS, _QUIET = "dropped-attributes", "gaps", "quiet-members"
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ class Status:
     cost_without_chapter_usd: float | None
     dropped_attributes: list[str]
     """Names of attributes that came in the last week and nobody has listed."""
+    sessions_with_gaps: int | None
+    """Of the last week, whose events did not all arrive."""
+    missing_events: int | None
+    """Of those sessions, at least so many."""
+    quiet_members: list[str]
+    """Who has sent nothing for longer than they usually do."""
     canary: str
     """When made-up secrets were last looked for, UTC; empty where they never were."""
     data_bytes: int
@@ -122,6 +129,16 @@ class _Stored:
     last: str = ""
     without_chapter: float | None = None
     dropped: tuple[str, ...] = ()
+    gaps: tuple[int, ...] | None = None
+    """Missing events by session."""
+    quiet: tuple[str, ...] = ()
+
+
+def _ask(client: Client, name: str, **given: str) -> list[dict[str, Any]]:
+    """Rows of a shipped question."""
+    question = queries.named(name)
+    result = client.query(question.sql, parameters=question.arguments(given))
+    return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
 
 
 def _stored(settings: Settings, home: Home) -> _Stored:
@@ -133,13 +150,19 @@ def _stored(settings: Settings, home: Home) -> _Stored:
         "SELECT count(), toString(max(ts)), sumIf(cost_usd * weight, chapter = '') "
         f"FROM {names.DATABASE}.{names.EVENTS}"
     ).result_rows
-    question = queries.named(_DROPPED)
-    found = client.query(question.sql, parameters=question.arguments({"days": "7"})).result_rows
     return _Stored(
         int(row[0]),
         str(row[1]) if row[0] else "",
         float(row[2] or 0),
-        tuple(f"{name} ({count:.0f})" for name, count, *_ in found[:_DROPPED_SHOWN]),
+        tuple(
+            f"{each['attribute']} ({each['events_or_points']:.0f})"
+            for each in _ask(client, _DROPPED, days="7")[:_SHOWN]
+        ),
+        tuple(int(each["missing_events"]) for each in _ask(client, _GAPS, limit="1000000")),
+        tuple(
+            f"{each['member']} ({each['quiet_days']} days)"
+            for each in _ask(client, _QUIET)[:_SHOWN]
+        ),
     )
 
 
@@ -212,6 +235,9 @@ def status(settings: Settings, home: Home) -> Status:
         last_event=stored.last,
         cost_without_chapter_usd=stored.without_chapter,
         dropped_attributes=list(stored.dropped),
+        sessions_with_gaps=None if stored.gaps is None else len(stored.gaps),
+        missing_events=None if stored.gaps is None else sum(stored.gaps),
+        quiet_members=list(stored.quiet),
         canary=last.at if last else "",
         data_bytes=_size(home.data) if home.data.exists() else 0,
         at_login=login.file().exists(),
@@ -230,6 +256,8 @@ def lines(found: Status) -> list[str]:
         *_prometheus_lines(found),
         ("Events stored", _shown(found.events)),
         ("Last event", f"{found.last_event} UTC" if found.last_event else "none yet"),
+        ("Events missing", _gaps(found)),
+        ("Quiet members", ", ".join(found.quiet_members) or "none"),
         ("Cost without chapter", _shown(found.cost_without_chapter_usd, " USD")),
         ("Waiting for delivery", _shown(found.waiting_bytes, " bytes")),
         ("Set aside", f"{found.set_aside_bytes} bytes"),
@@ -253,6 +281,15 @@ def _prometheus_lines(found: Status) -> list[tuple[str, str]]:
         ("Prometheus", found.endpoints["prometheus"]),
         ("Samples it lacks", f"{_shown(found.samples_lost)} since the collector started"),
     ]
+
+
+def _gaps(found: Status) -> str:
+    if not found.missing_events:
+        return "none in a week" if found.missing_events == 0 else "unknown"
+    return (
+        f"{found.missing_events} or more, of {found.sessions_with_gaps} session(s) in a week: "
+        f"`telemetry query {_GAPS}`"
+    )
 
 
 def _collecting(found: Status) -> str:

@@ -74,8 +74,9 @@ def points(
                     yield metric["name"], point, attributes(point["attributes"]), resource
 
 
-def shifted(found: list[Recorded]) -> list[Recorded]:
-    """The same requests, the last record of all now: no retention has an eye on them yet."""
+def shifted(found: list[Recorded], ago_s: int = 0) -> list[Recorded]:
+    """The same requests, the last record of all now, or so long ago: no retention has an eye on
+    them yet."""
     latest = max(
         [ms for request in found for _, _, ms in events(request)]
         + [
@@ -84,7 +85,7 @@ def shifted(found: list[Recorded]) -> list[Recorded]:
             for _, point, _, _ in points(request)
         ]
     )
-    delta = (int(time.time() * 1000) - latest) * 1_000_000
+    delta = (int((time.time() - ago_s) * 1000) - latest) * 1_000_000
 
     def move(node: Any) -> Any:
         if isinstance(node, dict):
