@@ -6,14 +6,13 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from scripts import queries, query
 from tests import made, recorded
 from tests.conftest import Stack, until
 from tests.queries import oracle
+from tests.queries.test_shipped import answer
 
 pytestmark = pytest.mark.stack
 
@@ -30,14 +29,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     until(lambda: found.member("SELECT count() FROM telemetry_events") == [(total,)])
     yield found
     found.down()
-
-
-def answer(stack: Stack, name: str) -> list[dict[str, Any]]:
-    shipped = queries.named(name)
-    columns, rows = query.ask(
-        stack.settings, stack.home.secrets(), shipped.sql, shipped.arguments({})
-    )
-    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _stored(stack: Stack, session: str) -> int:
