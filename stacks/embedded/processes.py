@@ -18,7 +18,10 @@ from stacks.home import PROJECT, Home
 
 LIBCHDB_SERVER = PROJECT / "toolchain" / "clickhouse" / "server.py"
 TICK = Path(__file__).parent / "tick.sh"
+AGAIN = Path(__file__).parent / "again.sh"
 _TICK_MINUTES = 10
+_LONGEST_WAIT_SECONDS = 10
+"""Between two starts of a program that cannot start."""
 COLLECTOR_GUARD = PROJECT / "toolchain" / "collector" / "run.py"
 DISK_RESERVE_MIB = 256
 """Below this much free disk nothing more is accepted, so that what was accepted can be handled."""
@@ -221,6 +224,21 @@ def _supervisor(
                 services.collector_environment(settings),
             ),
             *_prometheus(settings, programs, layout),
+            _section(
+                "eventlistener:again",
+                command=_command(
+                    "/bin/sh",
+                    AGAIN,
+                    PROJECT / ".venv" / "bin" / "supervisorctl",
+                    layout.supervisor_config,
+                ),
+                events="PROCESS_STATE_FATAL",
+                autorestart="true",
+                startretries=1_000_000,
+                stderr_logfile=home.log / "again.log",
+                stderr_logfile_maxbytes="1MB",
+                stderr_logfile_backups=1,
+            ),
             _program(
                 "tick",
                 ["/bin/sh", TICK, PROJECT / ".venv" / "bin" / "telemetry", _TICK_MINUTES],
@@ -291,12 +309,13 @@ def _program(
     variables = (*environment, ("TELEMETRY_CONFIGURATION", fingerprint))
     return _section(
         f"program:{name}",
-        command=" ".join(shlex.quote(str(part)) for part in command),
+        command=_command(*command),
         environment=",".join(f'{key}="{value}"' for key, value in variables),
         autostart="false",
         autorestart="true",
-        # Tries for ever, a second later each time: a full disk is freed some day.
-        startretries=1_000_000,
+        # Each time a second later; then it is given up, and `again` begins anew: a full disk is freed
+        # some day.
+        startretries=_LONGEST_WAIT_SECONDS,
         startsecs=1,
         stopwaitsecs=30,
         stdout_logfile=home.log / f"{name}.log",
@@ -305,6 +324,10 @@ def _program(
         redirect_stderr="true",
         **options,
     )
+
+
+def _command(*words: Path | str | int) -> str:
+    return " ".join(shlex.quote(str(word)) for word in words)
 
 
 def _section(title: str, **options: object) -> str:
