@@ -132,6 +132,15 @@ ORDER BY (toDate(ts), member, session_id, seq, ts, event, record_hash, kind)
 TTL toDateTime(ts) + toIntervalDay(14)
 SETTINGS index_granularity = 8192;
 
+CREATE TABLE telemetry.kept_out
+(
+    `day` Date COMMENT 'When they came',
+    `records` UInt64 COMMENT 'Events and metric points that were not stored, because they are of someone who was purged'
+)
+ENGINE = SummingMergeTree
+ORDER BY day
+SETTINGS index_granularity = 8192;
+
 CREATE TABLE telemetry.metric_points
 (
     `ts` DateTime64(3, 'UTC') COMMENT 'End of the interval' CODEC(Delta(8), ZSTD(1)),
@@ -335,10 +344,23 @@ CREATE TABLE telemetry.sessions_daily_store
     `output_tokens` Nullable(Float64),
     `cache_read_tokens` Nullable(Float64),
     `cache_creation_tokens` Nullable(Float64),
+    `stored_events` UInt64,
+    `session_weight` Float64,
+    `counts_as` Float64,
     `refreshed_at` DateTime
 )
 ENGINE = MergeTree
 ORDER BY (day, member, session_id)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.suppressions
+(
+    `hash` String COMMENT 'Keyed hash of a member or a session that was purged',
+    `until` DateTime64(3, 'UTC') COMMENT 'What happened until then is kept out',
+    `at` DateTime DEFAULT now() COMMENT 'When it was purged'
+)
+ENGINE = ReplacingMergeTree(until)
+ORDER BY hash
 SETTINGS index_granularity = 8192;
 
 CREATE TABLE telemetry.telemetry_events
@@ -397,6 +419,7 @@ CREATE TABLE telemetry.telemetry_events
     `skill_name` LowCardinality(String) CODEC(ZSTD(1)),
     `agent_name` LowCardinality(String) CODEC(ZSTD(1)),
     `weight` Float64 DEFAULT 1 COMMENT 'How many events this row stands for; multiply every sum by it' CODEC(ZSTD(1)),
+    `session_weight` Float64 DEFAULT 1 COMMENT 'How many sessions this event\'s session stands for; 0: of that session only requests and errors are here',
     `synthetic` LowCardinality(String) COMMENT 'Run id of a self-test; people never see these rows' CODEC(ZSTD(1)),
     `extra` Map(LowCardinality(String), String) COMMENT 'Everything else that may be kept, as sent' CODEC(ZSTD(3)),
     `dropped` Array(LowCardinality(String)) COMMENT 'Names of attributes that came with it and were not stored' CODEC(ZSTD(1)),
@@ -942,6 +965,10 @@ CREATE MATERIALIZED VIEW telemetry.event_content_mv TO telemetry.event_content
 )
 DEFINER = telemetry_views SQL SECURITY DEFINER
 AS WITH
+    (
+        SELECT groupArray((hash, until))
+        FROM telemetry.suppressions
+    ) AS purged,
     LogAttributes AS a
 SELECT
     toDateTime64(Timestamp, 3, 'UTC') AS ts,
@@ -956,7 +983,62 @@ SELECT
     if((a['tool_use_id']) != '', a['tool_use_id'], a['use_id']) AS tool_use_id,
     a[kind] AS content,
     a['telemetry.synthetic'] AS synthetic
-FROM telemetry.otel_logs_in;
+FROM telemetry.otel_logs_in
+WHERE NOT arrayExists(x -> (((x.2) >= Timestamp) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged);
+
+CREATE MATERIALIZED VIEW telemetry.kept_out_gauge_mv TO telemetry.kept_out
+(
+    `day` Date,
+    `records` UInt64
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT groupArray((hash, until))
+        FROM telemetry.suppressions
+    ) AS purged
+SELECT
+    today() AS day,
+    count() AS records
+FROM telemetry.otel_metrics_gauge_in
+WHERE arrayExists(x -> (((x.2) >= TimeUnix) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged)
+HAVING records > 0;
+
+CREATE MATERIALIZED VIEW telemetry.kept_out_logs_mv TO telemetry.kept_out
+(
+    `day` Date,
+    `records` UInt64
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT groupArray((hash, until))
+        FROM telemetry.suppressions
+    ) AS purged
+SELECT
+    today() AS day,
+    count() AS records
+FROM telemetry.otel_logs_in
+WHERE arrayExists(x -> (((x.2) >= Timestamp) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged)
+HAVING records > 0;
+
+CREATE MATERIALIZED VIEW telemetry.kept_out_sum_mv TO telemetry.kept_out
+(
+    `day` Date,
+    `records` UInt64
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT groupArray((hash, until))
+        FROM telemetry.suppressions
+    ) AS purged
+SELECT
+    today() AS day,
+    count() AS records
+FROM telemetry.otel_metrics_sum_in
+WHERE arrayExists(x -> (((x.2) >= TimeUnix) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged)
+HAVING records > 0;
 
 CREATE VIEW telemetry.labels
 (
@@ -997,10 +1079,14 @@ CREATE MATERIALIZED VIEW telemetry.metric_points_gauge_mv TO telemetry.metric_po
 )
 DEFINER = telemetry_views SQL SECURITY DEFINER
 AS WITH
+    (
+        SELECT groupArray((hash, until))
+        FROM telemetry.suppressions
+    ) AS purged,
     Attributes AS a,
     ResourceAttributes AS r,
     (k -> if((a[k]) != '', a[k], r[k])) AS context,
-    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'weight'] AS texts
+    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'telemetry.purge_hash', 'weight'] AS texts
 SELECT
     toDateTime64(TimeUnix, 3, 'UTC') AS ts,
     toDateTime64(StartTimeUnix, 3, 'UTC') AS start_ts,
@@ -1020,9 +1106,10 @@ SELECT
     r['service.version'] AS client_version,
     if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
     a['telemetry.synthetic'] AS synthetic,
-    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'telemetry.dropped')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra,
+    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'telemetry.dropped', 'telemetry.purge_hash')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra,
     arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
-FROM telemetry.otel_metrics_gauge_in;
+FROM telemetry.otel_metrics_gauge_in
+WHERE NOT arrayExists(x -> (((x.2) >= TimeUnix) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged);
 
 CREATE MATERIALIZED VIEW telemetry.metric_points_sum_mv TO telemetry.metric_points
 (
@@ -1064,10 +1151,14 @@ CREATE MATERIALIZED VIEW telemetry.metric_points_sum_mv TO telemetry.metric_poin
 )
 DEFINER = telemetry_views SQL SECURITY DEFINER
 AS WITH
+    (
+        SELECT groupArray((hash, until))
+        FROM telemetry.suppressions
+    ) AS purged,
     Attributes AS a,
     ResourceAttributes AS r,
     (k -> if((a[k]) != '', a[k], r[k])) AS context,
-    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'query_source', 'effort', 'type', 'start_type', 'tool_name', 'decision', 'source', 'language', 'skill.name', 'agent.name', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'weight'] AS texts
+    ['session.id', 'user.id', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'query_source', 'effort', 'type', 'start_type', 'tool_name', 'decision', 'source', 'language', 'skill.name', 'agent.name', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'telemetry.purge_hash', 'weight'] AS texts
 SELECT
     toDateTime64(TimeUnix, 3, 'UTC') AS ts,
     toDateTime64(StartTimeUnix, 3, 'UTC') AS start_ts,
@@ -1102,9 +1193,10 @@ SELECT
     a['agent.name'] AS agent_name,
     if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
     a['telemetry.synthetic'] AS synthetic,
-    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'host.arch', 'telemetry.dropped')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra,
+    mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'host.arch', 'telemetry.dropped', 'telemetry.purge_hash')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra,
     arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
-FROM telemetry.otel_metrics_sum_in;
+FROM telemetry.otel_metrics_sum_in
+WHERE NOT arrayExists(x -> (((x.2) >= TimeUnix) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged);
 
 CREATE VIEW telemetry.sessions_daily
 (
@@ -1142,7 +1234,10 @@ CREATE VIEW telemetry.sessions_daily
     `input_tokens` Nullable(Float64),
     `output_tokens` Nullable(Float64),
     `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64)
+    `cache_creation_tokens` Nullable(Float64),
+    `stored_events` UInt64,
+    `session_weight` Float64,
+    `counts_as` Float64
 )
 AS WITH
     (
@@ -1207,7 +1302,10 @@ SELECT
     sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
     sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
     sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
-    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens
+    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens,
+    count() AS stored_events,
+    max(e.session_weight) AS session_weight,
+    multiIf((session_id = '') OR ((((prompts + requests) + api_errors) + tool_calls) = 0), 0, (requests + api_errors) > 0, 1, session_weight) AS counts_as
 FROM telemetry.telemetry_events AS e
 FINAL
 ANY LEFT JOIN telemetry.session_labels AS l
@@ -1261,7 +1359,10 @@ CREATE VIEW telemetry.sessions_daily_now
     `input_tokens` Nullable(Float64),
     `output_tokens` Nullable(Float64),
     `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64)
+    `cache_creation_tokens` Nullable(Float64),
+    `stored_events` UInt64,
+    `session_weight` Float64,
+    `counts_as` Float64
 )
 AS SELECT
     toDate(e.ts) AS day,
@@ -1298,7 +1399,10 @@ AS SELECT
     sumIf(e.input_tokens * e.weight, e.event = 'api_request') AS input_tokens,
     sumIf(e.output_tokens * e.weight, e.event = 'api_request') AS output_tokens,
     sumIf(e.cache_read_tokens * e.weight, e.event = 'api_request') AS cache_read_tokens,
-    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens
+    sumIf(e.cache_creation_tokens * e.weight, e.event = 'api_request') AS cache_creation_tokens,
+    count() AS stored_events,
+    max(e.session_weight) AS session_weight,
+    multiIf((session_id = '') OR ((((prompts + requests) + api_errors) + tool_calls) = 0), 0, (requests + api_errors) > 0, 1, session_weight) AS counts_as
 FROM telemetry.telemetry_events AS e
 FINAL
 ANY LEFT JOIN telemetry.session_labels AS l
@@ -1368,19 +1472,24 @@ CREATE MATERIALIZED VIEW telemetry.telemetry_events_mv TO telemetry.telemetry_ev
     `skill_name` String,
     `agent_name` String,
     `weight` Float64,
+    `session_weight` Float64,
     `synthetic` String,
     `extra` Map(LowCardinality(String), String),
     `dropped` Array(String)
 )
 DEFINER = telemetry_views SQL SECURITY DEFINER
 AS WITH
+    (
+        SELECT groupArray((hash, until))
+        FROM telemetry.suppressions
+    ) AS purged,
     LogAttributes AS a,
     ResourceAttributes AS r,
     (x -> coalesce(toUInt64OrNull(x), accurateCastOrNull(round(toFloat64OrNull(x)), 'UInt64'))) AS number,
     (k -> if((a[k]) != '', a[k], r[k])) AS context,
-    ['session.id', 'user.id', 'prompt.id', 'event.name', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'request_id', 'query_source', 'speed', 'effort', 'error', 'error_type', 'command_name', 'tool_name', 'tool_use_id', 'use_id', 'tool_source', 'decision', 'decision_type', 'source', 'decision_source', 'permission_mode', 'skill.name', 'agent.name', 'agent_type', 'anthropic.provider', 'anthropic.custom_base_url', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'tool_parameters', 'error.message', 'prompt', 'response', 'tool_input'] AS texts,
+    ['session.id', 'user.id', 'prompt.id', 'event.name', 'team', 'chapter', 'git.branch', 'terminal.type', 'app.entrypoint', 'model', 'request_id', 'query_source', 'speed', 'effort', 'error', 'error_type', 'command_name', 'tool_name', 'tool_use_id', 'use_id', 'tool_source', 'decision', 'decision_type', 'source', 'decision_source', 'permission_mode', 'skill.name', 'agent.name', 'agent_type', 'anthropic.provider', 'anthropic.custom_base_url', 'telemetry.record_hash', 'telemetry.synthetic', 'telemetry.dropped', 'telemetry.session_weight', 'telemetry.purge_hash', 'tool_parameters', 'error.message', 'prompt', 'response', 'tool_input'] AS texts,
     ['event.sequence', 'input_tokens', 'output_tokens', 'cache_read_tokens', 'cache_creation_tokens', 'cache_creation_5m_tokens', 'cache_creation_1h_tokens', 'duration_ms', 'ttft_ms', 'attempt', 'status_code', 'response_length', 'prompt_length', 'tool_input_size_bytes', 'tool_result_size_bytes'] AS numbers,
-    ['member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'os.version', 'host.arch', 'telemetry.dropped'] AS context_texts
+    ['member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'os.version', 'host.arch', 'telemetry.dropped', 'telemetry.purge_hash'] AS context_texts
 SELECT
     toDateTime64(Timestamp, 3, 'UTC') AS ts,
     a['event.name'] AS event,
@@ -1436,10 +1545,12 @@ SELECT
     a['skill.name'] AS skill_name,
     if((a['agent.name']) != '', a['agent.name'], a['agent_type']) AS agent_name,
     if(toFloat64OrZero(a['weight']) > 0, toFloat64OrZero(a['weight']), 1) AS weight,
+    if((a['telemetry.session_weight']) = '', 1, toFloat64OrZero(a['telemetry.session_weight'])) AS session_weight,
     a['telemetry.synthetic'] AS synthetic,
     mapConcat(mapFilter((k, v) -> (NOT has(context_texts, k)), r), mapFilter((k, v) -> ((NOT has(texts, k)) AND (NOT (has(numbers, k) AND (number(v) IS NOT NULL))) AND (NOT ((k IN ('cost_usd', 'cost_usd_micros')) AND (cost_usd IS NOT NULL))) AND (NOT ((k = 'success') AND (v IN ('true', 'false')))) AND (NOT ((k = 'app.version') AND (v = (r['service.version'])))) AND (NOT ((k = 'weight') AND (toFloat64OrZero(v) > 0)))), a)) AS extra,
     arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
-FROM telemetry.otel_logs_in;
+FROM telemetry.otel_logs_in
+WHERE NOT arrayExists(x -> (((x.2) >= Timestamp) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged);
 
 CREATE VIEW telemetry.tools_daily
 (
@@ -1955,7 +2066,7 @@ SELECT
     team,
     chapter,
     uniqExact(member) AS members,
-    uniqExactIf((s.member, s.session_id), (s.session_id != '') AND ((((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0)) AS sessions,
+    toUInt64(round(arraySum(mapValues(minMapIf(map(cityHash64(s.member, s.session_id), s.counts_as), s.counts_as > 0))))) AS sessions,
     sum(s.prompts) AS prompts,
     sum(s.requests) AS requests,
     sum(s.api_errors) AS api_errors,
@@ -2006,7 +2117,7 @@ AS SELECT
     team,
     chapter,
     uniqExact(member) AS members,
-    uniqExactIf((s.member, s.session_id), (s.session_id != '') AND ((((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0)) AS sessions,
+    toUInt64(round(arraySum(mapValues(minMapIf(map(cityHash64(s.member, s.session_id), s.counts_as), s.counts_as > 0))))) AS sessions,
     sum(s.prompts) AS prompts,
     sum(s.requests) AS requests,
     sum(s.api_errors) AS api_errors,
@@ -2164,7 +2275,7 @@ AS SELECT
     member,
     team,
     chapter,
-    uniqExactIf(s.session_id, (s.session_id != '') AND ((((s.prompts + s.requests) + s.api_errors) + s.tool_calls) > 0)) AS sessions,
+    toUInt64(round(arraySum(mapValues(minMapIf(map(cityHash64(s.member, s.session_id), s.counts_as), s.counts_as > 0))))) AS sessions,
     sum(s.prompts) AS prompts,
     sum(s.requests) AS requests,
     sum(s.api_errors) AS api_errors,
@@ -2199,25 +2310,26 @@ CREATE VIEW telemetry.sessions
     `client_version` String,
     `terminal_type` String,
     `models` Array(String),
-    `events` Float64,
-    `prompts_by_people` Float64,
-    `prompts_synthetic` Float64,
-    `commands` Float64,
-    `subagents` Float64,
+    `events` Nullable(UInt64),
+    `prompts_by_people` Nullable(Float64),
+    `prompts_synthetic` Nullable(Float64),
+    `commands` Nullable(Float64),
+    `subagents` Nullable(Float64),
     `requests` Float64,
     `api_errors` Float64,
     `refusals` Float64,
-    `compactions` Float64,
-    `tool_calls` Float64,
+    `compactions` Nullable(Float64),
+    `tool_calls` Nullable(Float64),
     `tool_failures` Float64,
-    `edits` Float64,
-    `approved` Float64,
-    `rejected` Float64,
+    `edits` Nullable(Float64),
+    `approved` Nullable(Float64),
+    `rejected` Nullable(Float64),
     `cost_usd` Nullable(Decimal(38, 9)),
     `input_tokens` Nullable(Float64),
     `output_tokens` Nullable(Float64),
     `cache_read_tokens` Nullable(Float64),
-    `cache_creation_tokens` Nullable(Float64)
+    `cache_creation_tokens` Nullable(Float64),
+    `session_weight` Float64
 )
 AS SELECT
     s.member AS member,
@@ -2233,25 +2345,26 @@ AS SELECT
     argMax(s.client_version, s.ended) AS client_version,
     argMax(s.terminal_type, s.ended) AS terminal_type,
     arraySort(groupUniqArrayArray(s.models)) AS models,
-    sum(s.events) AS events,
-    sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_by_people,
-    least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_synthetic,
-    sum(s.commands) AS commands,
-    sum(s.subagents) AS subagents,
+    if(session_weight > 0, toNullable(sum(s.stored_events)), NULL) AS events,
+    (sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands))) / nullIf(session_weight, 0) AS prompts_by_people,
+    least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) / nullIf(session_weight, 0) AS prompts_synthetic,
+    sum(s.commands) / nullIf(session_weight, 0) AS commands,
+    sum(s.subagents) / nullIf(session_weight, 0) AS subagents,
     sum(s.requests) AS requests,
     sum(s.api_errors) AS api_errors,
     sum(s.refusals) AS refusals,
-    sum(s.compactions) AS compactions,
-    sum(s.tool_calls) AS tool_calls,
+    sum(s.compactions) / nullIf(session_weight, 0) AS compactions,
+    ((sum(s.tool_calls) - tool_failures) / nullIf(session_weight, 0)) + tool_failures AS tool_calls,
     sum(s.tool_failures) AS tool_failures,
-    sum(s.edits) AS edits,
-    sum(s.approved) AS approved,
-    sum(s.rejected) AS rejected,
+    sum(s.edits) / nullIf(session_weight, 0) AS edits,
+    sum(s.approved) / nullIf(session_weight, 0) AS approved,
+    sum(s.rejected) / nullIf(session_weight, 0) AS rejected,
     sum(s.cost_usd) AS cost_usd,
     sum(s.input_tokens) AS input_tokens,
     sum(s.output_tokens) AS output_tokens,
     sum(s.cache_read_tokens) AS cache_read_tokens,
-    sum(s.cache_creation_tokens) AS cache_creation_tokens
+    sum(s.cache_creation_tokens) AS cache_creation_tokens,
+    max(s.session_weight) AS session_weight
 FROM telemetry.sessions_daily AS s
 ANY LEFT JOIN
 (
@@ -2308,6 +2421,9 @@ REFRESH EVERY 10 MINUTE TO telemetry.sessions_daily_store
     `output_tokens` Nullable(Float64),
     `cache_read_tokens` Nullable(Float64),
     `cache_creation_tokens` Nullable(Float64),
+    `stored_events` UInt64,
+    `session_weight` Float64,
+    `counts_as` Float64,
     `refreshed_at` DateTime
 )
 DEFINER = telemetry_admin SQL SECURITY DEFINER
@@ -2388,7 +2504,7 @@ AS SELECT
     max(account) AS account,
     min(started) AS first_seen,
     max(ended) AS last_seen,
-    uniqExactIf(session_id, (session_id != '') AND ((((prompts + requests) + api_errors) + tool_calls) > 0)) AS sessions,
+    toUInt64(round(arraySum(mapValues(minMapIf(map(cityHash64(member, session_id), counts_as), counts_as > 0))))) AS sessions,
     arraySort(groupUniqArray(client_version)) AS client_versions
 FROM telemetry.sessions_daily
 GROUP BY

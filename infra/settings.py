@@ -92,6 +92,13 @@ class Limits(_Group):
     collector_cpus: float = Field(1.0, ge=0.25, le=256, description="CPUs of the collector")
 
 
+class Sampling(_Group):
+    """Of how many sessions all events are kept. Requests and errors are kept of every session, so
+    costs stay exact; other totals are estimates."""
+
+    ratio: float = Field(1.0, ge=0.001, le=1, description="share of sessions, 1 for all of them")
+
+
 class Queue(_Group):
     """The collector's queue on disk: what waits while ClickHouse is away."""
 
@@ -293,6 +300,7 @@ class Settings(_Group):
     ports: Ports = Field(default_factory=Ports)
     retention: Retention = Field(default_factory=Retention)
     limits: Limits = Field(default_factory=Limits)
+    sampling: Sampling = Field(default_factory=Sampling)
     queue: Queue = Field(default_factory=Queue)
     images: Images = Field(default_factory=Images)
     programs: Programs = Field(default_factory=Programs)

@@ -147,16 +147,16 @@ class Stack:
             assert self.post(request.signal, json.dumps(request.body).encode()) == 200
         until(lambda: there() == wanted)
 
-    def admin(self, sql: str, **parameters: str) -> list[Sequence[Any]]:
+    def admin(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
         """Rows of a query as the administrator."""
         return self._rows(warehouse.as_admin, sql, parameters)
 
-    def member(self, sql: str, **parameters: str) -> list[Sequence[Any]]:
+    def member(self, sql: str, **parameters: Any) -> list[Sequence[Any]]:
         """Rows of a query as the member."""
         return self._rows(warehouse.as_member, sql, parameters)
 
     def _rows(
-        self, login: Callable[..., Client], sql: str, parameters: dict[str, str]
+        self, login: Callable[..., Client], sql: str, parameters: dict[str, Any]
     ) -> list[Sequence[Any]]:
         client = login(self.settings, self.home.secrets())
         try:

@@ -1,4 +1,5 @@
-"""The collector's configuration, read left to right: receive, identify, sanitize, queue, store."""
+"""The collector's configuration, read left to right: receive, identify, sanitize, sample, queue,
+store."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from infra.collector import identify, queue, receive, remote_write, sanitize, store
+from infra.collector import identify, queue, receive, remote_write, sample, sanitize, store
 from infra.collector.placement import Placement
 from infra.settings import Settings
 
@@ -22,6 +23,7 @@ def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]
             **receive.processors(settings),
             **identify.processors(placement),
             **sanitize.processors(settings, placement),
+            **sample.processors(settings),
             **(remote_write.processors() if to_prometheus else {}),
         },
         "connectors": {"forward": {}},
@@ -36,8 +38,12 @@ def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]
         "service": {
             "extensions": ["health_check", queue.STORAGE],
             "pipelines": {
-                **_pipelines("logs", stored=True),
-                **_pipelines("metrics", stored=settings.backend != "prometheus"),
+                **_pipelines(
+                    "logs",
+                    [*_STEPS, *([sample.PROCESSOR] if sample.wanted(settings) else [])],
+                    stored=True,
+                ),
+                **_pipelines("metrics", _STEPS, stored=settings.backend != "prometheus"),
                 **({"metrics/prometheus": remote_write.pipeline()} if to_prometheus else {}),
             },
             "telemetry": _own_telemetry(placement),
@@ -45,7 +51,7 @@ def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]
     }
 
 
-def _pipelines(signal: str, *, stored: bool) -> dict[str, Any]:
+def _pipelines(signal: str, steps: list[str], *, stored: bool) -> dict[str, Any]:
     store_pipeline = {
         f"{signal}/store": {
             "receivers": ["forward"],
@@ -54,7 +60,7 @@ def _pipelines(signal: str, *, stored: bool) -> dict[str, Any]:
         }
     }
     return {
-        signal: {"receivers": ["otlp"], "processors": list(_STEPS), "exporters": ["forward"]},
+        signal: {"receivers": ["otlp"], "processors": list(steps), "exporters": ["forward"]},
         **(store_pipeline if stored else {}),
         f"{signal}/aside": {
             "receivers": ["forward"],

@@ -20,6 +20,8 @@ DROPPED = "telemetry.dropped"
 
 _STAMPED = (
     "telemetry.record_hash",
+    "telemetry.session_weight",
+    "telemetry.purge_hash",
     "telemetry.aside",
     "telemetry.search",
     "weight",

@@ -1,4 +1,4 @@
-"""Step 4: queue. A request is acknowledged once it is on disk; the store may be away for days."""
+"""Step 5: queue. A request is acknowledged once it is on disk; the store may be away for days."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from infra.collector import content, identify, ottl, rules
+from infra.collector import content, identify, ottl, purge, rules, sample
 from infra.collector.placement import Placement
 from infra.settings import Settings
 
@@ -453,6 +453,7 @@ def processors(settings: Settings, placement: Placement) -> dict[str, Any]:
             "resource",
             key,
             'set(resource.schema_url, "")',
+            *purge.statements("resource", "member", key),
             *(
                 [f'set({outer_mark}, "{_FOR_TEAMS}") where {outer_mark} == nil']
                 if settings.sanitize.patterns
@@ -466,12 +467,25 @@ def processors(settings: Settings, placement: Placement) -> dict[str, Any]:
             "error_mode": "propagate",
             "log_statements": [
                 *outer,
-                *_sanitized(settings, "log", key, *_log_statements()),
+                *_sanitized(
+                    settings,
+                    "log",
+                    key,
+                    *_log_statements(),
+                    *purge.statements("log", "session.id", key),
+                    *sample.statements(settings),
+                ),
             ],
             "metric_statements": [
                 *outer,
                 {"context": "metric", "statements": _METRIC_STATEMENTS},
-                *_sanitized(settings, "datapoint", key, *_datapoint_statements()),
+                *_sanitized(
+                    settings,
+                    "datapoint",
+                    key,
+                    *_datapoint_statements(),
+                    *purge.statements("datapoint", "session.id", key),
+                ),
                 {"context": "exemplar", "statements": list(_EXEMPLAR_STATEMENTS)},
             ],
         },

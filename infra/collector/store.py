@@ -1,4 +1,4 @@
-"""Step 5: store. Into ClickHouse's landing tables; what the guards marked goes to a side file."""
+"""Step 6: store. Into ClickHouse's landing tables; what the guards marked goes to a side file."""
 
 from __future__ import annotations
 

@@ -143,6 +143,8 @@ def users(
             *(f"GRANT SELECT ON {names.DATABASE}.{table}" for table in landing),
             *(f"GRANT SELECT, INSERT ON {names.DATABASE}.{table}" for table in names.OWN_EVENTS),
             f"GRANT INSERT ON {names.DATABASE}.{names.TOUCHED_DAYS}",
+            f"GRANT SELECT ON {names.DATABASE}.{names.SUPPRESSIONS}",
+            f"GRANT SELECT, INSERT ON {names.DATABASE}.{names.KEPT_OUT}",
         ],
         filters=dict.fromkeys(names.OWN_EVENTS, "1"),
     )

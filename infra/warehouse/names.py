@@ -18,6 +18,8 @@ CONTENT = "event_content"
 MIGRATIONS = "schema_migrations"
 TOUCHED_DAYS = "touched_days"
 SESSION_LABELS = "session_labels"
+SUPPRESSIONS = "suppressions"
+KEPT_OUT = "kept_out"
 RETENTION = "retention"
 PRICES = "prices"
 BUDGET = "budget"
@@ -46,6 +48,7 @@ SHARED = (
     RETENTION,
     PRICES,
     BUDGET,
+    KEPT_OUT,
     "labels",
     "labelled_events",
     "sessions",

@@ -9,9 +9,9 @@ SELECT
     min(s.started) AS started,
     member,
     arraySort(groupUniqArrayArray(s.models)) AS models,
-    sum(s.prompts) AS prompts,
+    sum(s.prompts) / nullIf(max(s.session_weight), 0) AS prompts,
     sum(s.requests) AS requests,
-    sum(s.tool_calls) AS tool_calls
+    (sum(s.tool_calls) - sum(s.tool_failures)) / nullIf(max(s.session_weight), 0) + sum(s.tool_failures) AS tool_calls
 FROM sessions_daily AS s
 WHERE toStartOfMonth(day) = {month:Date} AND session_id != ''
 GROUP BY member, session_id

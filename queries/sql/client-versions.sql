@@ -21,7 +21,7 @@ WITH
 SELECT
     client_version,
     uniqExact(member) AS members,
-    uniqExactIf(session_id, session_id != '' AND prompts + requests + api_errors + tool_calls > 0) AS sessions,
+    toUInt64(round(arraySum(mapValues(minMapIf(map(cityHash64(member, session_id), counts_as), counts_as > 0))))) AS sessions,
     max(ended) AS last_seen,
     arrayMap(ability -> ability.2, arrayFilter(ability -> number(toString(client_version)) < number(ability.1), abilities)) AS cannot_report
 FROM sessions_daily

@@ -5,7 +5,7 @@
 -- by a client that was killed, by an exporter that gave up, or because the event was set aside.
 -- missing_events: at least so many, and of one gap a thousand at most. What is missing before a session's first event or
 -- behind its last cannot be told, nor can anything of clients before 2.1.15, which do not number. The last two minutes
--- are not judged yet.
+-- are not judged yet, nor are sessions that were not sampled.
 -- param days UInt16 = 7 : days to look back, today included
 -- param limit UInt32 = 50 : sessions to show, those that lack most first
 WITH
@@ -13,7 +13,7 @@ WITH
     (
         SELECT member, session_id, ts, seq
         FROM telemetry_events
-        WHERE record_hash = 0 AND session_id != '' AND toDate(ts) > today() - least({days:UInt16}, 20000)
+        WHERE record_hash = 0 AND session_id != '' AND session_weight > 0 AND toDate(ts) > today() - least({days:UInt16}, 20000)
     ),
     lost AS
     (

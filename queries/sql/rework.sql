@@ -10,18 +10,18 @@ SELECT
     member,
     argMax(s.chapter, s.ended) AS chapter,
     min(s.started) AS started,
-    sum(s.edits) AS edits,
+    sum(s.edits / s.session_weight) AS edits,
     sum(s.failed_edits) AS failed_edits,
-    max(arrayMax(s.edits_by_prompt)) AS most_edits_in_a_prompt,
-    sum(arrayCount(edits -> edits >= 5, s.edits_by_prompt)) AS prompts_with_many_edits,
+    max(arrayMax(s.edits_by_prompt) / s.session_weight) AS most_edits_in_a_prompt,
+    sum(arrayCount(edits -> edits / s.session_weight >= 5, s.edits_by_prompt)) AS prompts_with_many_edits,
     sum(s.prompts_after_rejection) AS prompts_after_rejection
 FROM
 (
-    SELECT session_id, member, chapter, toNullable(started) AS started, ended, edits, failed_edits, edits_by_prompt, 0 AS prompts_after_rejection
+    SELECT session_id, member, chapter, toNullable(started) AS started, ended, edits, failed_edits, edits_by_prompt, 0 AS prompts_after_rejection, session_weight
     FROM sessions_daily
-    WHERE day > today() - least({days:UInt16}, 20000)
+    WHERE day > today() - least({days:UInt16}, 20000) AND session_weight > 0
     UNION ALL
-    SELECT session_id, member, chapter, NULL, ts, 0, 0, [], weight
+    SELECT session_id, member, chapter, NULL, ts, 0, 0, [], 1, 1
     FROM validations
     WHERE day > today() - least({days:UInt16}, 20000) AND outcome = 'modified'
 ) AS s

@@ -1,5 +1,6 @@
 -- What sessions were there?
 --
+-- Of a session that was not sampled only requests and errors are known.
 -- active_s: seconds of work as the client counts them; unknown where it does not.
 -- prompts_by_people: without those by which background work reports. Of a session that began earlier, only these days.
 -- param days UInt16 = 30 : days to look back, today included
@@ -30,9 +31,9 @@ FROM
         argMax(s.chapter, s.ended) AS chapter,
         argMax(s.git_branch, s.ended) AS git_branch,
         arraySort(groupUniqArrayArray(s.models)) AS models,
-        sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands)) AS prompts_by_people,
+        (sum(s.prompts) - least(sum(s.background_reports), sum(s.prompts) - sum(s.commands))) / nullIf(max(s.session_weight), 0) AS prompts_by_people,
         sum(s.requests) AS requests,
-        sum(s.tool_calls) AS tool_calls,
+        (sum(s.tool_calls) - tool_failures) / nullIf(max(s.session_weight), 0) + tool_failures AS tool_calls,
         sum(s.tool_failures) AS tool_failures,
         sum(s.api_errors) AS api_errors,
         sum(s.cost_usd) AS cost_usd

@@ -313,8 +313,8 @@ def _program(
         environment=",".join(f'{key}="{value}"' for key, value in variables),
         autostart="false",
         autorestart="true",
-        # Each time a second later; then it is given up, and `again` begins anew: a full disk is freed
-        # some day.
+        # Each time a second later. Then it is given up, and `again` begins anew, because a full
+        # disk is freed some day.
         startretries=_LONGEST_WAIT_SECONDS,
         startsecs=1,
         stopwaitsecs=30,

@@ -43,7 +43,12 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def state(folder: Path) -> dict[str, str]:
-    command = [BIN / "supervisorctl", "-c", folder / "supervisord.conf", "status"]
+    command: list[Path | str] = [
+        BIN / "supervisorctl",
+        "-c",
+        folder / "supervisord.conf",
+        "status",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     return {words[0]: words[1] for line in done.stdout.splitlines() if (words := line.split())}
 
