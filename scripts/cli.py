@@ -51,6 +51,13 @@ def _command(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def _agreed(question: str) -> bool:
+    """Ask whoever is there. Raises Misuse where nobody is."""
+    if not sys.stdin.isatty():
+        raise Misuse("Nobody is there to ask: repeat with --yes if you mean it.")
+    return typer.confirm(question, default=False)
+
+
 def _state() -> tuple[Settings, Home]:
     home = homes.find()
     return load(PROJECT, home.path), home
@@ -158,9 +165,7 @@ def down(
         for each in found:
             out.print(f"  {each.path}  ({each.bytes / 1024**2:.1f} MiB: {each.what})", markup=False)
         out.print("Your keys and settings stay.")
-        if not sys.stdin.isatty():
-            raise Misuse("Nobody is there to ask: repeat with --yes if you mean it.")
-        if not typer.confirm("Delete?", default=False):
+        if not _agreed("Delete?"):
             out.print("Nothing was deleted; nothing was stopped.")
             raise typer.Exit(1)
     ran = stopping.down(home)
@@ -567,9 +572,56 @@ def prices(
 
 @app.command()
 @_command
+def cleanup(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be deleted.")
+    ] = False,
+    archive: Annotated[
+        Path | None,
+        typer.Option(help="Folder for what goes now or within a week, as Parquet files."),
+    ] = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Delete what is older than the retention says; with --archive, keep a copy first."""
+    from scripts import cleanup as cleaning
+
+    def agreed(due: tuple[cleaning.Due, ...]) -> bool:
+        if due and not yes:
+            for line in cleaning.lines(cleaning.Cleanup(due=due)):
+                say(line)
+            return _agreed("Delete?")
+        return True
+
+    settings, home = _state()
+    found = cleaning.cleanup(settings, home, archive=archive, dry_run=dry_run, agreed=agreed)
+    if json:
+        print_json(found.as_json())
+        return
+    for line in cleaning.lines(found):
+        out.print(line, markup=False)
+    if archive is not None and not dry_run:
+        rows = sum(each.rows for each in found.archived)
+        out.print(f"Archived {rows:,} rows in {len(found.archived)} files.", markup=False)
+    if found.unseen:
+        say(f"Not looked at: {found.unseen}.")
+    if found.due and not found.deleted:
+        out.print("Nothing was deleted.")
+        raise typer.Exit(0 if dry_run else 1)
+    if found.due:
+        out.print("Deleted.")
+
+
+@app.command()
+@_command
 def report(
-    period: Annotated[Literal["month"], typer.Argument(help="What it is about.")],
-    month: Annotated[str, typer.Option(help="Such as 2026-11; empty: this one, UTC.")] = "",
+    about: Annotated[Literal["month", "retention"], typer.Argument(help="What it is about.")],
+    month: Annotated[
+        str, typer.Option(help="Of `month`: such as 2026-11; empty: this one, UTC.")
+    ] = "",
+    day: Annotated[
+        str, typer.Option(help="Of `retention`: the newest made by that day, such as 2026-11-23.")
+    ] = "",
     form: Annotated[
         Literal["md", "html", "csv", "json"] | None,
         typer.Option(
@@ -582,14 +634,21 @@ def report(
         Path | None, typer.Option(help="A file of its own instead of the terminal.")
     ] = None,
 ) -> None:
-    """What a month cost and how it went, to read or to hand on: text, HTML, CSV, JSON."""
+    """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went, or what
+    is held, for how long, and what was deleted."""
     from scripts import report as reporting
+    from scripts.report_text import Page
 
-    assert period == "month"  # no other yet
-    about = reporting.first_day(month)
+    if (day and about == "month") or (month and about == "retention"):
+        raise Misuse("--month belongs to `report month`, --day to `report retention`.")
+    first, until = reporting.first_day(month), reporting.last_moment(day)
     form = reporting.format_of(form, output)
     settings, home = _state()
-    made = reporting.ask(settings, home.secrets(), about)
+    made: Page = (
+        reporting.ask(settings, home.secrets(), first)
+        if about == "month"
+        else reporting.ask_retention(settings, home.secrets(), until)
+    )
     text = reporting.rendered(made, form)
     if output is None:
         print(text, end="")

@@ -1,26 +1,29 @@
-"""`telemetry report month`: what a month cost and how it went, as one page to read or hand on.
+"""`telemetry report`: one page to read or hand on. `month`: what a month cost and how it went;
+`retention`: what is held, for how long, and what went.
 
-Each section is a question of its own in queries/report/, asked as the member.
+Each section is a question of its own, in queries/report/ and queries/retention/, asked as the
+member.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from infra.secrets import Secrets
 from infra.settings import Settings
 from scripts import queries, query, report_html, report_text
 from scripts.errors import Failure, Misuse
-from scripts.report_text import Report, Section
+from scripts.report_text import Page, Report, Retention, Row, Section
 from stacks.home import PROJECT
 
 FOLDER = PROJECT / "queries" / "report"
+RETENTION = PROJECT / "queries" / "retention"
 Format = Literal["md", "html", "csv", "json"]
 
 TITLES = {
@@ -41,8 +44,14 @@ TITLES = {
     "coverage": "What this is made of",
 }
 """Questions by name, in the order in which they are read."""
+RETENTION_TITLES = {
+    "classes": "What is held",
+    "ages": "By age",
+    "deletions": "Deleted by command",
+    "coverage": "When it was made",
+}
 
-_RENDER: dict[Format, Callable[[Report], str]] = {
+_RENDER: dict[Format, Callable[[Page], str]] = {
     "md": report_text.markdown,
     "html": report_html.page,
     "csv": report_text.comma_separated,
@@ -67,13 +76,47 @@ def format_of(form: Format | None, output: Path | None) -> Format:
     return next((each for each in get_args(Format) if each == ending), "md")
 
 
+def last_moment(day: str) -> datetime:
+    """The end of a day such as 2026-11-23, UTC; empty means now. Raises Misuse."""
+    if not day:
+        return datetime.now(UTC)
+    try:
+        return datetime.fromisoformat(f"{day}T23:59:59+00:00")
+    except ValueError:
+        raise Misuse(f"{day!r} is no day; write it as 2026-11-23.") from None
+
+
 def ask(settings: Settings, secrets: Secrets, month: date, today: date | None = None) -> Report:
     """All questions about a month; where it has no events, only what says so."""
     bare = Report(month=month, today=today or datetime.now(UTC).date(), sections=())
-    shipped = queries.shipped(FOLDER)
     given = {"month": month.isoformat(), "through": str(bare.through)}
+    answer = _answers(settings, secrets, FOLDER, given)
 
-    def answer(name: str) -> Section:
+    def told(name: str) -> Section:
+        section = answer(name, TITLES[name])
+        # What is over is what it is: only a month that runs has a forecast.
+        return section if bare.running else section.without("forecast")
+
+    found = replace(bare, sections=(told("coverage"),))
+    return replace(bare, sections=tuple(map(told, TITLES))) if found.has_data else found
+
+
+def ask_retention(settings: Settings, secrets: Secrets, until: datetime) -> Retention:
+    """The newest retention report that was made by then; there may be none."""
+    answer = _answers(settings, secrets, RETENTION, {"until": f"{until:%Y-%m-%d %H:%M:%S}"})
+    found = Retention(sections=(answer("coverage", RETENTION_TITLES["coverage"]),))
+    if not found.has_data:
+        return found
+    return Retention(sections=tuple(answer(*each) for each in RETENTION_TITLES.items()))
+
+
+def _answers(
+    settings: Settings, secrets: Secrets, folder: Path, given: dict[str, str]
+) -> Callable[[str, str], Section]:
+    """Asks a question of a folder by name; its title is given to the answer."""
+    shipped = queries.shipped(folder)
+
+    def answer(name: str, title: str) -> Section:
         asked = shipped[name]
         known = {each.name for each in asked.parameters}
         columns, rows = query.ask(
@@ -82,29 +125,23 @@ def ask(settings: Settings, secrets: Secrets, month: date, today: date | None = 
             asked.sql,
             asked.arguments({key: value for key, value in given.items() if key in known}),
         )
-        # What is over is what it is: only a month that runs has a forecast.
-        told = [name for name in columns if bare.running or not name.startswith("forecast")]
         return Section(
             name=name.replace("-", "_"),
-            title=TITLES[name],
+            title=title,
             question=asked.question,
             remarks=asked.remarks,
-            columns=tuple(told),
-            rows=tuple(
-                {
-                    column: report_text.plain(value)
-                    for column, value in zip(columns, row, strict=True)
-                    if column in told
-                }
-                for row in rows
-            ),
+            columns=tuple(columns),
+            rows=tuple(_row(columns, row) for row in rows),
         )
 
-    found = replace(bare, sections=(answer("coverage"),))
-    return replace(bare, sections=tuple(map(answer, TITLES))) if found.has_data else found
+    return answer
 
 
-def rendered(report: Report, form: Format) -> str:
+def _row(columns: Sequence[str], values: Sequence[Any]) -> Row:
+    return {column: report_text.plain(value) for column, value in zip(columns, values, strict=True)}
+
+
+def rendered(report: Page, form: Format) -> str:
     """The report as text of that format."""
     return _RENDER[form](report)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scripts.report_text import (
     WITH_BARS,
+    Page,
     Report,
     Row,
     Section,
@@ -30,9 +31,8 @@ _SHORT = 20
 _TILES = ("cost_usd", "sessions", "requests", "api_error_rate", "tool_failure_rate")
 
 
-def page(report: Report) -> str:
+def page(report: Page) -> str:
     """The whole file."""
-    title = f"Telemetry report, {report.name}"
     body = "\n".join(_section(report, each) for each in report.sections if report.has_data)
     notes = "".join(f"<li>{_prose(note)}</li>" for note in report.notes)
     return f"""<!doctype html>
@@ -42,13 +42,13 @@ def page(report: Report) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title}</title>
+<title>{escape(report.title)}</title>
 <style>
 {_STYLE.read_text(encoding="utf-8")}</style>
 </head>
 <body>
 <header>
-<h1>Telemetry report, <span class="short">{report.name}</span></h1>
+<h1>{escape(report.title.removesuffix(report.name))}<span class="short">{report.name}</span></h1>
 <p>{escape(report.heading)}</p>
 {f'<ul class="notes">{notes}</ul>' if notes else ""}
 </header>
@@ -65,13 +65,17 @@ def _prose(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
-def _section(report: Report, section: Section) -> str:
-    drawn = {"totals": _tiles, "days": _days, "budget": _budget}.get(section.name)
+def _section(report: Page, section: Section) -> str:
+    drawing = (
+        _DRAWN[section.name](report, section)
+        if isinstance(report, Report) and section.name in _DRAWN and section.rows
+        else ""
+    )
     parts = [
         f'<section aria-labelledby="{section.name}">',
         f'<h2 id="{section.name}">{escape(section.title)}</h2>',
         f"<p>{_prose(section.question)}</p>",
-        drawn(report, section) if drawn and section.rows else "",
+        drawing,
         _table(section) if section.rows else f"<p>{escape(report.nothing)}</p>",
         f'<p class="remarks">{_prose(explained(section))}</p>' if section.remarks else "",
         "</section>",
@@ -222,3 +226,6 @@ def _budget(report: Report, section: Section) -> str:
         f'<path class="limit" d="M{width(budget)} 0V10"/>',
         f"<figcaption>{escape(told)}.</figcaption>",
     )
+
+
+_DRAWN = {"totals": _tiles, "days": _days, "budget": _budget}

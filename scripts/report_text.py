@@ -10,8 +10,9 @@ import io
 import json
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -35,16 +36,69 @@ class Section:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
 
+    def without(self, beginning: str) -> Section:
+        """The same without columns whose name begins so."""
+        columns = tuple(each for each in self.columns if not each.startswith(beginning))
+        rows = tuple({column: row[column] for column in columns} for row in self.rows)
+        return replace(self, columns=columns, rows=rows)
+
+
+class Page(ABC):
+    """What every report has, whatever it is about."""
+
+    sections: tuple[Section, ...]
+    """Where it has no data: only what says so (coverage)."""
+
+    @property
+    def nothing(self) -> str:
+        """What stands where a section has no rows."""
+        return "Nothing to show."
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is about, such as 2026-11."""
+
+    @property
+    @abstractmethod
+    def has_data(self) -> bool: ...
+
+    @property
+    @abstractmethod
+    def heading(self) -> str:
+        """Which days it is about."""
+
+    @property
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """What must be known to read the figures."""
+
+    @property
+    @abstractmethod
+    def facts(self) -> Row:
+        """What JSON says before the sections."""
+
+    @property
+    def title(self) -> str:
+        return f"Telemetry report, {self.name}"
+
+    def section(self, name: str) -> Section | None:
+        return next((each for each in self.sections if each.name == name), None)
+
+    def row(self, name: str) -> Row:
+        """The first row of a section; empty where there is none."""
+        found = self.section(name)
+        return found.rows[0] if found and found.rows else {}
+
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Page):
     """A month."""
 
     month: date
     """Its first day."""
     today: date
     sections: tuple[Section, ...]
-    """Where the month has no events: only what says so (coverage)."""
 
     @property
     def has_data(self) -> bool:
@@ -53,6 +107,16 @@ class Report:
     @property
     def name(self) -> str:
         return f"{self.month:%Y-%m}"
+
+    @property
+    def facts(self) -> Row:
+        first, last = self.compared
+        return {
+            "month": self.name,
+            "running": self.running,
+            "has_data": self.has_data,
+            "compared_with": {"from": first.isoformat(), "to": last.isoformat()},
+        }
 
     @property
     def last(self) -> date:
@@ -82,22 +146,10 @@ class Report:
 
     @property
     def nothing(self) -> str:
-        """What stands where a section has no rows."""
-        return (
-            "Unknown: events of this month are gone." if self.past_retention else "Nothing to show."
-        )
-
-    def section(self, name: str) -> Section | None:
-        return next((each for each in self.sections if each.name == name), None)
-
-    def row(self, name: str) -> Row:
-        """The first row of a section; empty where there is none."""
-        found = self.section(name)
-        return found.rows[0] if found and found.rows else {}
+        return "Unknown: events of this month are gone." if self.past_retention else super().nothing
 
     @property
     def heading(self) -> str:
-        """Which days it is about."""
         first, last = self.compared
         still = " (the month still runs)" if self.running else ""
         return (
@@ -107,7 +159,6 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What must be known to read the figures."""
         if not self.has_data:
             return [f"No events are stored for {self.name}."]
         notes = []
@@ -129,6 +180,43 @@ class Report:
         if self.row("budget").get("budget_usd") is None:
             notes.append("No budget is set (setting `budget.monthlyUsd`).")
         return notes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention(Page):
+    """What was held on the day of a weekly report."""
+
+    sections: tuple[Section, ...]
+
+    @property
+    def has_data(self) -> bool:
+        return self.row("coverage").get("made_at") is not None
+
+    @property
+    def name(self) -> str:
+        return f"retention {str(self.row('coverage').get('made_at') or '')[:10]}".strip()
+
+    @property
+    def facts(self) -> Row:
+        return {"has_data": self.has_data, **self.row("coverage")}
+
+    @property
+    def heading(self) -> str:
+        made, before = (self.row("coverage").get(each) for each in ("made_at", "report_before"))
+        compared = f", compared with {shown('', before)}" if before else ""
+        return f"As of {shown('', made)}{compared}. Days and times are UTC." if made else ""
+
+    @property
+    def notes(self) -> list[str]:
+        if not self.has_data:
+            return ["No report was made by then: the database makes one a week."]
+        classes = self.section("classes")
+        late = [row for row in classes.rows if row["overdue_rows"]] if classes else []
+        return [
+            f"{row['overdue_rows']:,} rows of {row['class']} are older than "
+            f"{row['keep_days']} days: `telemetry cleanup` deletes them."
+            for row in late
+        ]
 
 
 def month_after(month: date) -> date:
@@ -230,9 +318,9 @@ def bars(section: Section) -> list[float | None]:
 # --- Markdown
 
 
-def markdown(report: Report) -> str:
+def markdown(report: Page) -> str:
     """For a terminal, and for whatever renders Markdown."""
-    parts = [f"# Telemetry report, {report.name}", report.heading]
+    parts = [f"# {report.title}", report.heading]
     parts.append("\n".join(f"- {_literal(note, code=True)}" for note in report.notes))
     for section in report.sections if report.has_data else ():
         parts += [f"## {section.title}", section.question]
@@ -274,7 +362,7 @@ def _table(section: Section) -> str:
 # --- CSV and JSON
 
 
-def comma_separated(report: Report) -> str:
+def comma_separated(report: Page) -> str:
     """One row a figure: section, name (the first column of the section's row), figure, value."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
@@ -297,14 +385,10 @@ def _harmless(value: Any) -> Any:
     return value
 
 
-def as_json(report: Report) -> str:
+def as_json(report: Page) -> str:
     """Rows by section; unknown is null."""
-    first, last = report.compared
     data = {
-        "month": report.name,
-        "running": report.running,
-        "has_data": report.has_data,
-        "compared_with": {"from": first.isoformat(), "to": last.isoformat()},
+        **report.facts,
         "notes": report.notes,
         "sections": {section.name: section.rows for section in report.sections},
     }

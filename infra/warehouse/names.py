@@ -35,6 +35,9 @@ SUMMARIES = (
 )
 """Each X with X_now, X_store and X_refresh beside it (0005_rollups.sql, 0007)."""
 SUMMARY_REFRESHES = tuple(f"{name}_refresh" for name in SUMMARIES)
+DELETIONS = "deletions"
+RETENTION_REPORTS = "retention_reports"
+RETENTION_HELD = "retention_held"
 DAILY_METRICS_KEEP = "daily_metrics_keep"
 """Writes days down as the summaries have them, so it comes after them."""
 
@@ -58,5 +61,11 @@ SHARED = (
     *(f"{name}_now" for name in SUMMARIES),
 )
 """Tables and views without rows of anyone, or that show only what the reader may see below them."""
-AGGREGATES = ("daily_metrics", "daily_metrics_now", "daily_metrics_kept")
+AGGREGATES = (
+    "daily_metrics",
+    "daily_metrics_now",
+    "daily_metrics_kept",
+    RETENTION_REPORTS,
+    DELETIONS,
+)
 """Days of all members together."""
