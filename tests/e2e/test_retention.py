@@ -241,11 +241,10 @@ def test_the_database_makes_a_report_a_week_and_it_tells_what_went(aged: Stack) 
 def test_changing_the_retention_changes_tables_that_are_there(aged: Stack) -> None:
     aged.change(retention={"eventsDays": 90, "metricsDays": 100})
     aged.ok("up")
-    found = dict(
-        aged.admin(
-            "SELECT name, create_table_query FROM system.tables WHERE database = 'telemetry'"
-        )
+    rows = aged.admin(
+        "SELECT name, create_table_query FROM system.tables WHERE database = 'telemetry'"
     )
+    found = {row[0]: row[1] for row in rows}
     assert "toIntervalDay(90)" in found[names.EVENTS]
     assert "toIntervalDay(100)" in found[names.METRIC_POINTS]
     # ClickHouse drops them by itself when a table gets another time to live.
