@@ -40,6 +40,16 @@ OWN_EVENTS = (EVENTS, METRIC_POINTS, CONTENT)
 """Tables of which a member sees their own rows, self-tests left out."""
 OWN_ROWS = (SESSION_LABELS, *(f"{name}_store" for name in SUMMARIES))
 """Tables of which a member sees their own rows."""
+DAILY_METRICS_KEPT = "daily_metrics_kept"
+
+BACKED_UP_BY_DAY = OWN_EVENTS
+"""A backup has them day by day of `ts`, without the rows of self-tests."""
+BACKED_UP_WHOLE = (SESSION_LABELS, DAILY_METRICS_KEPT)
+DERIVED = (TOUCHED_DAYS, *(f"{name}_store" for name in SUMMARIES))
+"""Tables that are made anew from those."""
+NOT_BACKED_UP = (MIGRATIONS,)
+"""Tables that `up` writes; the backup names the last schema file."""
+
 SHARED = (
     MIGRATIONS,
     TOUCHED_DAYS,
@@ -55,5 +65,5 @@ SHARED = (
     *(f"{name}_now" for name in SUMMARIES),
 )
 """Tables and views without rows of anyone, or that show only what the reader may see below them."""
-AGGREGATES = ("daily_metrics", "daily_metrics_now", "daily_metrics_kept")
+AGGREGATES = ("daily_metrics", "daily_metrics_now", DAILY_METRICS_KEPT)
 """Days of all members together."""
