@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 KEY = "backup-key"
-_PATIENCE_SECONDS = 3600
+PATIENCE_SECONDS = 3600
 """ClickHouse says nothing while it counts a day."""
 
 
@@ -100,15 +100,13 @@ def backup(settings: Settings, home: Home, to: str, *, encrypt: bool) -> Report:
     began = time.monotonic()
     home.prepare()
     made_key = not (home.secrets_folder / KEY).exists()
-    client = warehouse.as_admin(settings, home.secrets(), seconds=_PATIENCE_SECONDS)
+    client = warehouse.as_admin(settings, home.secrets(), seconds=PATIENCE_SECONDS)
     try:
-        with _alone(home), opened(home, to, key_of(home)) as repository:
-            _refuse_absent(home, repository)
+        with held(settings, home, to) as repository:
             encrypt = encrypt or settings.backup.encrypt or "://" in to
             making = _Making(client, home, repository, encrypt)
             manifest, name = making.run()
             removed, _ = repository.prune(_lapsed_before(settings))
-            _register(settings, home, repository)
             there = repository.objects()
             written = repository.manifests()[name]
     finally:
@@ -150,11 +148,18 @@ def prune_lapsed(settings: Settings, home: Home) -> int:
     removed = 0
     before = _lapsed_before(settings)
     for to in sorted({each.place for each in _known(home) if each.made_at < before}):
-        with _alone(home), opened(home, to, key_of(home)) as repository:
-            _refuse_absent(home, repository)
+        with held(settings, home, to) as repository:
             removed += repository.prune(before)[0]
-            _register(settings, home, repository)
     return removed
+
+
+@contextlib.contextmanager
+def held(settings: Settings, home: Home, to: str) -> Iterator[Repository]:
+    """The backups in a place, for nobody else meanwhile; the register says then what is left."""
+    with _alone(home), opened(home, to, key_of(home)) as repository:
+        _refuse_absent(home, repository)
+        yield repository
+        _register(settings, home, repository)
 
 
 def forget(home: Home, to: str) -> int:

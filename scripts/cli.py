@@ -168,6 +168,8 @@ def down(
     stopping.delete(found)
     if found:
         out.print("Deleted.")
+        for line in stopping.copies_left(home):
+            say(line)
 
 
 @app.command()

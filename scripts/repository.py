@@ -313,7 +313,7 @@ class Repository:
         """Add an object, and read it back; its name and bytes."""
         return self._put(file, _OBJECTS, "", encrypt=encrypt)
 
-    def _put(self, file: Path, folder: str, suffix: str, *, encrypt: bool) -> tuple[str, int]:
+    def _put(self, file: Path, begin: str, suffix: str, *, encrypt: bool) -> tuple[str, int]:
         if encrypt:
             assert self.key is not None
             file, plain = file.with_name(f"{file.name}{_ENCRYPTED}"), file
@@ -321,8 +321,7 @@ class Repository:
             plain.unlink()
             suffix += _ENCRYPTED
         digest = parquet.sha256(file)
-        stamp = f"{datetime.now(UTC).strftime(_TIME)}-" if folder == _MANIFESTS else ""
-        name = f"{folder}{stamp}{digest}{suffix}"
+        name = f"{begin}{digest}{suffix}"
         self.place.put(name, file)
         if self._digest(name) != digest:
             raise Failure(f"{self.place.name}/{name} is not what was written: look at that disk.")
@@ -344,11 +343,12 @@ class Repository:
         """Names of all, and when each was written, oldest first."""
         return {name: _written(name) for name in sorted(self.place.names(_MANIFESTS))}
 
-    def write(self, manifest: Manifest, *, encrypt: bool) -> str:
-        """Add it, the last act of a backup; its name."""
+    def write(self, manifest: Manifest, *, encrypt: bool, written: datetime | None = None) -> str:
+        """Add it, the last act of a backup; its name. `written`: in the place of one of then."""
         file = self.work / "manifest"
         file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-        return self._put(file, _MANIFESTS, ".json", encrypt=encrypt)[0]
+        stamp = (written or datetime.now(UTC)).strftime(_TIME)
+        return self._put(file, f"{_MANIFESTS}{stamp}-", ".json", encrypt=encrypt)[0]
 
     def manifest(self, name: str) -> Manifest:
         """Read one. Raises Failure where it is damaged, or of a newer version."""
@@ -388,6 +388,13 @@ class Repository:
         plain = self.work / f"{_digest_in(name)}.plain"
         self.key.decrypt(file, plain)
         return plain
+
+    def drop(self) -> int:
+        """Remove everything; how many backups that were."""
+        manifests = self.manifests()
+        self.place.delete(manifests)
+        self.place.delete(self.objects())
+        return len(manifests)
 
     def prune(self, before: datetime) -> tuple[int, int]:
         """Remove manifests written before, and objects that no other names; how many of both.

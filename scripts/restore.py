@@ -30,8 +30,6 @@ from stacks.home import CARRIED, PROJECT, Home, write_private
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
-_PATIENCE_SECONDS = 3600
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -215,7 +213,7 @@ def restore(plan: Plan) -> Report:
         write_private(home.secrets_folder / backup.KEY, plan.repository.key.text)
     settings = load(PROJECT, home.path)
     _start(settings, plan)
-    client = warehouse.as_admin(settings, home.secrets(), seconds=_PATIENCE_SECONDS)
+    client = warehouse.as_admin(settings, home.secrets(), seconds=backup.PATIENCE_SECONDS)
     try:
         restored = _insert(client, plan)
         equal = _compare(client, settings, plan)

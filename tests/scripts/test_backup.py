@@ -17,7 +17,8 @@ import urllib3
 from moto.server import ThreadedMotoServer
 
 from infra.warehouse import names
-from scripts import parquet, restore
+from scripts import backup as saving
+from scripts import parquet, restore, rewrite
 from scripts.errors import Failure, Misuse
 from scripts.repository import Key, place
 from stacks import copies
@@ -66,6 +67,14 @@ def aged(file: Path, days: float) -> Path:
         digest = file.name.partition("-")[2]
         return file.rename(file.with_name(f"{then:%Y%m%dT%H%M%SZ}-{digest}"))
     return file
+
+
+def assert_nothing_idle(stack: Stack, to: Path) -> None:
+    """Every object is named by a manifest."""
+    key = restore.key(stack.home, None)
+    with saving.opened(stack.home, str(to), key) as repository:
+        named = [repository.manifest(name).objects for name in repository.manifests()]
+        assert set(repository.objects()) == set().union(*named)
 
 
 def test_every_table_is_in_the_backup_or_said_not_to_be(filled: Stack) -> None:
@@ -193,11 +202,8 @@ def test_lapsed_ones_go_with_what_only_they_hold(filled: Stack, tmp_path: Path) 
     ]
     assert young.exists()
     assert not idle.exists()
-    named = json.loads((tmp_path / second["manifest"]).read_text())
-    there = {f"objects/{file.name}" for file in (tmp_path / "objects").iterdir()} - {
-        f"objects/{young.name}"
-    }
-    assert there == {named["keys"], *(entry["object"] for entry in named["entries"])}
+    young.unlink()
+    assert_nothing_idle(filled, tmp_path)
     known = [each for each in copies.known(filled.home) if each.place == str(tmp_path)]
     assert [each.kind for each in known] == ["backup"]
     assert known[0].lapses_at == known[0].made_at + timedelta(days=21)
@@ -331,6 +337,49 @@ def test_days_that_retention_would_delete_are_left_out_and_counted(
         assert f"{rows} rows are left out: retention would delete them" in done.stderr
     finally:
         filled.configure(was)
+
+
+@pytest.mark.parametrize("encrypt", [(), ("--encrypt",)], ids=["plain", "encrypted"])
+def test_rows_are_taken_out_of_all_backups_of_a_place(
+    filled: Stack, tmp_path: Path, encrypt: tuple[str, ...]
+) -> None:
+    send_one(filled)
+    backup(filled, "--to", str(tmp_path), *encrypt)
+    send_one(filled)
+    backup(filled, "--to", str(tmp_path), *encrypt)
+    [(session, rows)] = filled.member(
+        "SELECT session_id, count() FROM telemetry_events GROUP BY session_id "
+        "ORDER BY 2 DESC LIMIT 1"
+    )
+    of_session = "session_id = {session:String}"
+    conditions = dict.fromkeys((*names.BACKED_UP_BY_DAY, names.SESSION_LABELS), of_session)
+    arguments = (filled.settings, filled.home, str(tmp_path), conditions, {"session": session})
+    old = set(tmp_path.glob("objects/*"))
+    written = [each.made_at for each in copies.known(filled.home)]
+    removed = rewrite.rewrite(*arguments)
+    events = [each.rows for each in removed if each.table == names.EVENTS]
+    assert sum(events) >= rows
+    assert not old <= set(tmp_path.glob("objects/*")), "what held them is gone"
+    assert [each.made_at for each in copies.known(filled.home)] == written
+    assert rewrite.rewrite(*arguments) == []
+    assert_nothing_idle(filled, tmp_path)
+    for at in json.loads(filled.ok("restore", "--from", str(tmp_path), "--list", "--json")):
+        words = ("restore", "--from", str(tmp_path), "--as-of", at, "--dry-run")
+        assert filled.run(*words).returncode == 0
+    kept = content(filled)
+    [(whole,)] = filled.admin(f"SELECT count() FROM {names.DATABASE}.telemetry_events")
+    for table in names.BACKED_UP_BY_DAY:
+        filled.admin(f"TRUNCATE TABLE {names.DATABASE}.{table}")
+    filled.ok("restore", "--from", str(tmp_path), "--yes")
+    [(left,)] = filled.admin(f"SELECT count() FROM {names.DATABASE}.telemetry_events")
+    assert left == whole - rows
+    still = f"SELECT count() FROM {names.DATABASE}.telemetry_events WHERE session_id = '{session}'"
+    assert filled.admin(still) == [(0,)]
+    assert content(filled) != kept
+    # The next backup need not write again what was rewritten.
+    assert backup(filled, "--to", str(tmp_path), *encrypt)["written_rows"] < left
+    assert rewrite.drop(filled.settings, filled.home, str(tmp_path)) == 3
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
 def test_without_the_key_rows_of_a_plain_folder_come_back_and_the_rest_is_said(
