@@ -74,15 +74,15 @@ SETTINGS index_granularity = 8192;
 
 CREATE TABLE telemetry.deletions
 (
-    `at` DateTime DEFAULT now(),
+    `at` DateTime64(3, 'UTC') DEFAULT now64(3),
     `why` LowCardinality(String) COMMENT 'retention, purge or limit',
     `class` LowCardinality(String) COMMENT 'As in retention_reports',
     `rows` UInt64,
     `first_day` Date COMMENT 'Of what was deleted',
     `last_day` Date
 )
-ENGINE = MergeTree
-ORDER BY at
+ENGINE = ReplacingMergeTree
+ORDER BY (at, why, class, first_day, last_day)
 SETTINGS index_granularity = 8192;
 
 CREATE TABLE telemetry.durations_daily_store
@@ -308,7 +308,7 @@ CREATE TABLE telemetry.retention_reports
     `bytes` UInt64 COMMENT 'On disk, about',
     `keep_days` UInt32 COMMENT '0: for ever'
 )
-ENGINE = MergeTree
+ENGINE = ReplacingMergeTree
 ORDER BY (made_at, class, day)
 SETTINGS index_granularity = 8192;
 

@@ -82,6 +82,35 @@ class Retention(_Group):
     )
 
 
+class Backup(_Group):
+    """Backups: `telemetry backup`, or by `telemetry tick` when they are due."""
+
+    days: Annotated[int, Field(ge=1, le=21)] = Field(
+        21,
+        description="days a backup is kept; no more, because what is purged must be gone from "
+        "backups too within 30 days",
+    )
+    every_days: Annotated[int, Field(ge=0, le=21)] = Field(
+        0, description="days from one backup to the next; 0 means: only when you ask for one"
+    )
+    to: str = Field(
+        "",
+        description="folder, `s3://bucket/folder` or `gs://bucket/folder`; empty means `backups` "
+        "in the state folder, which is lost with its disk",
+    )
+    encrypt: bool = Field(
+        False, description="encrypt in a folder too; in a bucket a backup always is"
+    )
+
+    @field_validator("to")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        bucket = re.fullmatch(r"(s3|gs)://[a-z0-9][a-z0-9._-]*(/[^\s?#@:]*)?", value)
+        if value and not bucket and ("://" in value or not value.startswith(("/", "~"))):
+            raise ValueError("write a folder from / on, s3://bucket/folder or gs://bucket/folder")
+        return value
+
+
 class Limits(_Group):
     """Memory (MiB) and CPUs each service may use. The defaults together stay within 2 GB."""
 
@@ -299,6 +328,7 @@ class Settings(_Group):
     )
     ports: Ports = Field(default_factory=Ports)
     retention: Retention = Field(default_factory=Retention)
+    backup: Backup = Field(default_factory=Backup)
     limits: Limits = Field(default_factory=Limits)
     sampling: Sampling = Field(default_factory=Sampling)
     queue: Queue = Field(default_factory=Queue)
@@ -379,9 +409,14 @@ def stack_values(stack_file: Path) -> dict[str, Any]:
     }
 
 
+def member_file(home: Path) -> Path:
+    """This member's own settings.yaml."""
+    return home / "settings.yaml"
+
+
 def member_values(home: Path) -> dict[str, Any]:
-    """This member's own settings.yaml; absent means none."""
-    return _yaml(home / "settings.yaml")
+    """What stands in it; absent means nothing."""
+    return _yaml(member_file(home))
 
 
 def load(project: Path, home: Path) -> Settings:

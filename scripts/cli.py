@@ -164,7 +164,7 @@ def down(
         out.print("This deletes, for ever:")
         for each in found:
             out.print(f"  {each.path}  ({each.bytes / 1024**2:.1f} MiB: {each.what})", markup=False)
-        out.print("Your keys and settings stay.")
+        out.print("Your keys, settings and backups stay.")
         if not _agreed("Delete?"):
             out.print("Nothing was deleted; nothing was stopped.")
             raise typer.Exit(1)
@@ -173,6 +173,8 @@ def down(
     stopping.delete(found)
     if found:
         out.print("Deleted.")
+        for line in stopping.copies_left(home):
+            say(line)
 
 
 @app.command()
@@ -284,6 +286,95 @@ def tick(
         if not done.well:
             raise Failure(done.said)
         out.print(f"{done.name}: {done.said}", markup=False)
+
+
+@app.command()
+@_command
+def backup(
+    to: Annotated[str, typer.Option(help="Folder, s3://bucket/folder or gs://bucket/folder.")] = "",
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="In a folder too; in a bucket it always is.")
+    ] = False,
+    show_key: Annotated[
+        bool, typer.Option("--show-key", help="Print the key instead, to be kept elsewhere.")
+    ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Instead: those at --to are gone, ask no more for them."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Copy what is stored to another place. Only what changed since the last time is written."""
+    from scripts import backup as saving
+
+    settings, home = _state()
+    if show_key:
+        home.prepare()
+        print(saving.key_of(home).text)
+        return
+    to = saving.destination(settings, home, to)
+    if forget:
+        out.print(f"Forgot {saving.forget(home, to)} backups.")
+        return
+    made = saving.backup(settings, home, to, encrypt=encrypt)
+    if json:
+        print_json(made.as_json())
+    else:
+        out.print(made.said, markup=False)
+    if made.place == str(home.backups):
+        say("It lies on the same disk: to survive its loss, name another place by --to.")
+    if made.made_key:
+        say(
+            "Without the key, what is encrypted in it is worth nothing; copy it elsewhere now: "
+            "telemetry backup --show-key"
+        )
+
+
+@app.command()
+@_command
+def restore(
+    from_: Annotated[
+        str, typer.Option("--from", help="Where the backups are; else where they go.")
+    ] = "",
+    as_of: Annotated[
+        str, typer.Option(help="The last one made by then, UTC: 2026-11-29 or 2026-11-29T10:30.")
+    ] = "",
+    key: Annotated[
+        Path | None, typer.Option(help="File with the backup's key, on another machine.")
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show which there are.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the backup, say what would be done, and end.")
+    ] = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Bring a backup back. It adds what is missing, and asks where there are rows already."""
+    from scripts import backup as saving
+    from scripts import restore as restoring
+
+    settings, home = _state()
+    place = saving.destination(settings, home, from_)
+    if listed:
+        found = restoring.backups(home, place, restoring.key(home, key))
+        if json:
+            print_json(found)
+        for each in [] if json else found:
+            out.print(f"{each:%Y-%m-%d %H:%M:%S} UTC", markup=False)
+        return
+    with restoring.planned(settings, home, place, restoring.moment(as_of), key) as plan:
+        for line in plan.lines():
+            say(line)
+        if dry_run:
+            return
+        if plan.asks and not yes and not _agreed("Restore?"):
+            out.print("Nothing was restored.")
+            raise typer.Exit(1)
+        done = restoring.restore(plan)
+    if json:
+        print_json(done.as_json())
+    else:
+        out.print(done.said, markup=False)
 
 
 @app.command()

@@ -127,6 +127,7 @@ def _files(home: Home) -> Iterator[tuple[str, int, str]]:
         (layout.queue, "waits for ClickHouse"),
         (layout.aside, "records set aside, sanitized"),
         (home.log, "logs of the programs, without payloads"),
+        (home.backups, "backups of all that"),
     ):
         for file in sorted(folder.rglob("*")) if folder.exists() else []:
             if file.is_file():

@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 from infra import prometheus
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import canary, delivery, login, queries, supervise, tick, warehouse
+from scripts import backup, canary, delivery, login, queries, supervise, tick, warehouse
 from scripts.errors import Failure
 from stacks import stores
 from stacks.embedded.processes import Layout
@@ -58,6 +58,11 @@ class Status:
     """Who has sent nothing for longer than they usually do."""
     canary: str
     """When made-up secrets were last looked for, UTC; empty where they never were."""
+    last_backup: str
+    """When the newest one was made, UTC; empty where none was."""
+    last_backup_place: str
+    last_backup_hours: float | None
+    """Its age."""
     data_bytes: int
     at_login: bool
     problems: list[str]
@@ -207,9 +212,9 @@ def status(settings: Settings, home: Home) -> Status:
     last = canary.last(home)
     if last and not last.well:
         problems.append("made-up secrets were found in what is stored: `telemetry verify --canary`")
-    late = tick.overdue(home)
-    if late:
-        problems.append(late)
+    problems += tick.overdue(settings, home)
+    saved = backup.last(home)
+    age = datetime.now(UTC) - saved.made_at if saved else None
     return Status(
         well=not problems,
         stack=stack,
@@ -239,6 +244,9 @@ def status(settings: Settings, home: Home) -> Status:
         missing_events=None if stored.gaps is None else sum(stored.gaps),
         quiet_members=list(stored.quiet),
         canary=last.at if last else "",
+        last_backup=f"{saved.made_at:%Y-%m-%d %H:%M:%S}" if saved else "",
+        last_backup_place=saved.place if saved else "",
+        last_backup_hours=round(age.total_seconds() / 3600, 1) if age else None,
         data_bytes=_size(home.data) if home.data.exists() else 0,
         at_login=login.file().exists(),
         problems=problems,
@@ -262,6 +270,7 @@ def lines(found: Status) -> list[str]:
         ("Waiting for delivery", _shown(found.waiting_bytes, " bytes")),
         ("Set aside", f"{found.set_aside_bytes} bytes"),
         ("Canary sent", found.canary or "never"),
+        ("Last backup", _backup(found)),
         ("Data on disk", f"{found.data_bytes / 1024**2:.1f} MiB"),
         ("Starts at login", "yes" if found.at_login else "no"),
     ]
@@ -289,6 +298,15 @@ def _gaps(found: Status) -> str:
     return (
         f"{found.missing_events} or more, of {found.sessions_with_gaps} session(s) in a week: "
         f"`telemetry query {_GAPS}`"
+    )
+
+
+def _backup(found: Status) -> str:
+    if not found.last_backup:
+        return "never"
+    return (
+        f"{found.last_backup} UTC, {found.last_backup_hours} hours ago, in "
+        f"{found.last_backup_place}"
     )
 
 

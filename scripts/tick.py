@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from infra.settings import Settings
-from scripts import canary
+from scripts import backup, canary
+from scripts.errors import Failure, Misuse
 from stacks import stores
 from stacks.embedded.processes import Layout
 from stacks.home import Home
@@ -36,11 +37,12 @@ def _age(home: Home) -> timedelta | None:
 
 
 def tick(settings: Settings, home: Home) -> list[Done]:
-    """Do what is due. While paused nothing is: nothing could be sent. Raises Failure."""
-    if home.paused.exists():
-        return []
+    """Do what is due. While paused no canary is: nothing could be sent. Raises Failure."""
+    sends = not home.paused.exists()
     tasks: list[tuple[str, bool, Callable[[], Done]]] = [
-        ("canary", canary_due(home), lambda: _canary(settings, home)),
+        ("canary", sends and canary_due(home), lambda: _canary(settings, home)),
+        ("lapsed backups", backup.lapsed(settings, home), lambda: _lapsed(settings, home)),
+        ("backup", backup.due(settings, home), lambda: _backup(settings, home)),
     ]
     return [task() for _, due, task in tasks if due]
 
@@ -51,8 +53,25 @@ def canary_due(home: Home) -> bool:
     return age is None or age >= CANARY_EVERY
 
 
-def overdue(home: Home) -> str:
-    """What should have been done by now; empty where all was. `up` is the time for the first."""
+def overdue(settings: Settings, home: Home) -> list[str]:
+    """What should have been done by now."""
+    found = (
+        _canary_overdue(home),
+        _backup_overdue(settings, home),
+        *backup.kept_too_long(home, LATE),
+    )
+    return [late for late in found if late]
+
+
+def _backup_overdue(settings: Settings, home: Home) -> str:
+    late = backup.late_by(settings, home)
+    if settings.backup.every_days == 0 or late < LATE:
+        return ""
+    return f"a backup is {int(late.total_seconds() // 3600)} hours overdue: `telemetry backup`"
+
+
+def _canary_overdue(home: Home) -> str:
+    """`up` is the time for the first."""
     if home.paused.exists():
         return ""
     age = _age(home)
@@ -77,3 +96,20 @@ def _there(home: Home) -> timedelta | None:
 def _canary(settings: Settings, home: Home) -> Done:
     found = canary.canary(settings, home)
     return Done("canary", found.well, found.said)
+
+
+def _lapsed(settings: Settings, home: Home) -> Done:
+    try:
+        return Done("lapsed backups", True, f"{backup.prune_lapsed(settings, home)} removed")
+    except (
+        Failure
+    ) as failure:  # the disk may not be connected: the other tasks are due all the same
+        return Done("lapsed backups", False, str(failure))
+
+
+def _backup(settings: Settings, home: Home) -> Done:
+    try:
+        made = backup.backup(settings, home, backup.destination(settings, home, ""), encrypt=False)
+    except (Failure, Misuse) as failure:
+        return Done("backup", False, str(failure))
+    return Done("backup", True, made.said)

@@ -17,6 +17,8 @@ from infra.secrets import Secrets
 PROJECT = Path(__file__).resolve().parent.parent
 """The clone."""
 
+CARRIED = ("member", "pseudonym-key", "directory.json")
+"""Secrets that make another machine the same installation; passwords are made anew there."""
 _FOLDERS = ("secrets", "data", "queue", "log", "run")
 _LETTERS = string.ascii_letters
 _MEMBER_ALPHABET = string.ascii_lowercase + string.digits
@@ -66,6 +68,16 @@ class Home:
     def containers(self) -> Path:
         """Names of the Pulumi stacks that made containers from this folder, one a line."""
         return self.path / "containers"
+
+    @property
+    def backups(self) -> Path:
+        """Where backups go by themselves: on the same disk, so they do not survive its loss."""
+        return self.path / "backups"
+
+    @property
+    def copies(self) -> Path:
+        """Which copies of what is stored there are, backups and archives (stacks/copies.py)."""
+        return self.path / "copies.json"
 
     def prepare(self) -> None:
         """Make the folders, 0700. Raises HomeError where that cannot be."""

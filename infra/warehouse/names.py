@@ -45,6 +45,22 @@ OWN_EVENTS = (EVENTS, METRIC_POINTS, CONTENT)
 """Tables of which a member sees their own rows, self-tests left out."""
 OWN_ROWS = (SESSION_LABELS, *(f"{name}_store" for name in SUMMARIES))
 """Tables of which a member sees their own rows."""
+DAILY_METRICS_KEPT = "daily_metrics_kept"
+
+BACKED_UP_BY_DAY = OWN_EVENTS
+"""A backup has them day by day of `ts`, without the rows of self-tests."""
+BACKED_UP_WHOLE = (
+    SESSION_LABELS,
+    DAILY_METRICS_KEPT,
+    SUPPRESSIONS,
+    DELETIONS,
+    RETENTION_REPORTS,
+)
+DERIVED = (TOUCHED_DAYS, *(f"{name}_store" for name in SUMMARIES))
+"""Tables that are made anew from those."""
+NOT_BACKED_UP = (MIGRATIONS, KEPT_OUT)
+"""Tables that `up` writes (the backup names the last schema file), and a counter."""
+
 SHARED = (
     MIGRATIONS,
     TOUCHED_DAYS,
@@ -64,7 +80,7 @@ SHARED = (
 AGGREGATES = (
     "daily_metrics",
     "daily_metrics_now",
-    "daily_metrics_kept",
+    DAILY_METRICS_KEPT,
     RETENTION_REPORTS,
     DELETIONS,
 )

@@ -150,6 +150,7 @@ def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_pa
         for group in (
             "ports",
             "retention",
+            "backup",
             "limits",
             "sampling",
             "queue",

@@ -27,6 +27,9 @@ from infra.settings import Settings, SettingsError, validated
         ({"prometheus": {"url": "https://me:secret@prometheus.example/write"}}, "without user"),
         ({"prometheus": {"url": "https://prometheus.example"}}, "http(s)://host/path"),
         ({"context": {"chapters": {"branches": {"(": "x"}}}}, "no regular expression"),
+        ({"backup": {"days": 22}}, "less than or equal to 21"),
+        ({"backup": {"to": "s3://key:secret@bucket/folder"}}, "s3://bucket/folder"),
+        ({"backup": {"to": "backups"}}, "a folder from / on"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_rule_and_its_mend(

@@ -175,7 +175,7 @@ def test_a_file_that_is_not_whole_is_refused(client: Client, tmp_path: Path) -> 
 def test_many_wide_rows_take_little_of_clickhouse(
     stack: Stack, client: Client, tmp_path: Path
 ) -> None:
-    """Of its 1,300 MiB. By its defaults ClickHouse takes more for so many, and a million fail."""
+    """Of 1,300 MiB. With its own defaults ClickHouse takes more, and cannot take a million."""
     filled(stack, client)
     client.command(
         f"CREATE OR REPLACE TABLE {names.DATABASE}.{COPY}_of AS {names.DATABASE}.{names.EVENTS}"

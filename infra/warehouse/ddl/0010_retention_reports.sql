@@ -5,15 +5,15 @@
 
 CREATE TABLE IF NOT EXISTS telemetry.deletions
 (
-    at DateTime DEFAULT now(),
+    at DateTime64(3, 'UTC') DEFAULT now64(3),
     why LowCardinality(String) COMMENT 'retention, purge or limit',
     class LowCardinality(String) COMMENT 'As in retention_reports',
     rows UInt64,
     first_day Date COMMENT 'Of what was deleted',
     last_day Date
 )
-ENGINE = MergeTree
-ORDER BY at;
+ENGINE = ReplacingMergeTree
+ORDER BY (at, why, class, first_day, last_day);
 
 -- As the settings say, `telemetry up` writes it anew when all files are applied.
 CREATE OR REPLACE VIEW telemetry.retention AS SELECT 90 AS events_days, 90 AS metrics_days, 14 AS content_days;
@@ -81,7 +81,7 @@ CREATE TABLE IF NOT EXISTS telemetry.retention_reports
     bytes UInt64 COMMENT 'On disk, about',
     keep_days UInt32 COMMENT '0: for ever'
 )
-ENGINE = MergeTree
+ENGINE = ReplacingMergeTree
 ORDER BY (made_at, class, day);
 
 -- Every hour, so that a machine that slept on Monday makes it when it wakes.

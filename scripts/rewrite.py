@@ -1,0 +1,116 @@
+"""Taking rows out of backups that were made: what is purged must be gone from them too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+from infra.settings import Settings
+from infra.warehouse import names
+from scripts import backup, parquet, warehouse
+from scripts.repository import Entry, Manifest, Repository
+from stacks.home import Home
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_SCRATCH = "backup_rewrite"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Rows that were taken out of an object; several backups may share it."""
+
+    table: str
+    day: date | None
+    rows: int
+
+
+def drop(settings: Settings, home: Home, to: str) -> int:
+    """Remove every backup in a place; how many. Raises Failure."""
+    with backup.held(settings, home, to) as repository:
+        return repository.drop()
+
+
+def rewrite(
+    settings: Settings,
+    home: Home,
+    to: str,
+    conditions: Mapping[str, str],
+    parameters: Mapping[str, str],
+) -> list[Removed]:
+    """Take the rows of tables that meet a condition (SQL, by table) out of all backups in a place.
+
+    Whole or not at all for each backup, and repeated it does what is left. A backup keeps its time,
+    so it lapses when it would have. Raises Failure.
+    """
+    client = warehouse.as_admin(settings, home.secrets(), seconds=backup.PATIENCE_SECONDS)
+    try:
+        with backup.held(settings, home, to) as repository:
+            return _Rewriting(client, repository, conditions, parameters).run()
+    finally:
+        client.command(f"DROP TABLE IF EXISTS {names.DATABASE}.{_SCRATCH} SYNC")
+        client.close_connections()  # the server waits for open ones before it ends
+
+
+@dataclass
+class _Rewriting:
+    client: Client
+    repository: Repository
+    conditions: Mapping[str, str]
+    parameters: Mapping[str, str]
+    removed: list[Removed] = field(default_factory=list)
+    done: dict[str, Entry | None] = field(default_factory=dict)
+    """What an object became; None: nothing was left of it."""
+
+    def run(self) -> list[Removed]:
+        manifests = self.repository.manifests()
+        after: list[Manifest] = []
+        for name, written in manifests.items():
+            before = self.repository.manifest(name)
+            encrypt = name.endswith(".age")
+            entries = [self._entry(each, encrypt=encrypt) for each in before.entries]
+            kept = tuple(each for each in entries if each is not None)
+            after.append(before.model_copy(update={"entries": kept}))
+            if kept != before.entries:
+                self.repository.write(after[-1], encrypt=encrypt, written=written)
+                self.repository.place.delete([name])
+        named = set().union(*(each.objects for each in after))
+        # Also what an interrupted run left: it may hold those rows.
+        self.repository.place.delete(set(self.repository.objects()) - named)
+        return self.removed
+
+    def _entry(self, entry: Entry, *, encrypt: bool) -> Entry | None:
+        if entry.table not in self.conditions or not entry.rows:
+            return entry
+        if entry.object not in self.done:
+            self.done[entry.object] = self._rewritten(entry, encrypt=encrypt)
+        return self.done[entry.object]
+
+    def _rewritten(self, entry: Entry, *, encrypt: bool) -> Entry | None:
+        scratch = f"{names.DATABASE}.{_SCRATCH}"
+        self.client.command(f"DROP TABLE IF EXISTS {scratch} SYNC")
+        self.client.command(f"CREATE TABLE {scratch} AS {names.DATABASE}.{entry.table}")
+        parquet.insert(self.client, _SCRATCH, self.repository.fetched(entry.object))
+        condition = self.conditions[entry.table]
+        counted = self.client.command(
+            f"SELECT count() FROM {scratch} WHERE {condition}", parameters=dict(self.parameters)
+        )
+        if not int(str(counted)):
+            return entry
+        self.client.command(
+            f"ALTER TABLE {scratch} DELETE WHERE {condition} SETTINGS mutations_sync = 2",
+            parameters=dict(self.parameters),
+        )
+        file = self.repository.work / f"rewritten-{time.time_ns()}.parquet"
+        written = parquet.export(self.client, f"SELECT * FROM {scratch}", file)
+        self.removed.append(Removed(entry.table, entry.day, int(str(counted))))
+        if not written.rows:
+            return None
+        print_ = backup.fingerprint(self.client, _SCRATCH, entry.day)
+        name, size = self.repository.put(file, encrypt=encrypt)
+        found = {"rows": written.rows, "fingerprint": print_, "object": name, "bytes": size}
+        return entry.model_copy(update=found)
