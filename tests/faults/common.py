@@ -45,8 +45,12 @@ class Request:
 
 def _sessions(found: Recorded) -> Counter[str]:
     if found.signal == "logs":
-        return Counter(attributes.get("session.id", "") for attributes, _, _ in recorded.events(found))
-    return Counter(attributes.get("session.id", "") for _, _, attributes, _ in recorded.points(found))
+        return Counter(
+            attributes.get("session.id", "") for attributes, _, _ in recorded.events(found)
+        )
+    return Counter(
+        attributes.get("session.id", "") for _, _, attributes, _ in recorded.points(found)
+    )
 
 
 def _joined(found: Sequence[Recorded]) -> dict[str, Any]:

@@ -42,7 +42,5 @@ def test_what_came_in_72_hours_without_clickhouse_is_there_once(own_stack: Stack
     own_stack.ok("up")
     ledger.settle(300)
     until(lambda: own_stack.metric("otelcol_exporter_queue_size") == 0)
-    [(requests, days)] = own_stack.member(
-        "SELECT sum(requests), uniqExact(day) FROM daily_metrics"
-    )
+    [(requests, days)] = own_stack.member("SELECT sum(requests), uniqExact(day) FROM daily_metrics")
     assert (requests, days >= HOURS // 24) == (times * asked, True)
