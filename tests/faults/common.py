@@ -11,7 +11,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,7 @@ class Sessions:
             each for each in recorded.requests(version=VERSION) if each.signal in TABLES
         ]
         self._parts: list[tuple[str, list[str], Counter[str]]] = []
-        """Signal; text, cut wherever an id or a time stands, each of which is a piece of its own; and
-        what it holds."""
+        """Signal; text, in which every other piece is an id or a time; and what it holds."""
         self.events, self._latest = 0, 0
         for kind in TABLES:
             mine = [each for each in found if each.signal == kind]
@@ -151,10 +150,8 @@ class Ledger:
                 return False
             return all(found[kind].total() >= self.due[kind].total() for kind in TABLES)
 
-        try:
+        with suppress(AssertionError):  # what is missing is told below
             until(all_there, seconds)
-        except AssertionError:
-            pass  # what is missing is told below
         found = self.stored()
         for kind in TABLES:
             lost, doubled = self.due[kind] - found[kind], found[kind] - self.due[kind]
