@@ -9,7 +9,7 @@ from pathlib import Path
 
 from infra.settings import SettingsError, load
 from infra.warehouse import names
-from scripts import supervise, warehouse
+from scripts import files, supervise, warehouse
 from scripts.errors import Failure
 from scripts.up import locked
 from stacks import stores
@@ -73,4 +73,4 @@ def delete(found: list[Doomed]) -> None:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
+    return sum(found.st_size for _, found in files.below(folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,21 @@ from clickhouse_connect.driver.client import Client
 from infra import prometheus
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import aside, canary, counters, delivery, login, queries, supervise, tick, warehouse
+from scripts import (
+    aside,
+    canary,
+    counters,
+    delivery,
+    files,
+    login,
+    queries,
+    supervise,
+    tick,
+    warehouse,
+)
 from scripts.errors import Failure
 from stacks import stores
-from stacks.embedded.processes import Layout
+from stacks.embedded.processes import DISK_RESERVE_MIB, Layout
 from stacks.home import Home
 
 _DROPPED, _GAPS, _QUIET = "dropped-attributes", "gaps", "quiet-members"
@@ -92,11 +103,17 @@ def _prometheus_address(settings: Settings) -> str:
 
 
 def _size(folder: Path) -> int:
-    total = 0
-    for file in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # merged away meanwhile
-            total += file.lstat().st_size
-    return total
+    return sum(found.st_size for _, found in files.below(folder))
+
+
+def _little_room(home: Home) -> list[str]:
+    """Folders whose disk has less than the collector leaves free."""
+    found = []
+    for folder, what in ((home.data, "ClickHouse may take nothing"), (home.queue, "no collector")):
+        free = shutil.disk_usage(folder).free // 1024**2 if folder.exists() else DISK_RESERVE_MIB
+        if free < DISK_RESERVE_MIB:
+            found.append(f"{free} MiB are left at {folder}, and {what} until some is freed")
+    return found
 
 
 @dataclass(frozen=True)
@@ -167,6 +184,7 @@ def status(settings: Settings, home: Home) -> Status:
     to_prometheus = _prometheus_address(settings)
     if settings.own_prometheus and not warehouse.answers(f"{to_prometheus}{prometheus.READY}"):
         problems.append("Prometheus does not answer: `telemetry up`")
+    problems += _little_room(home)
     samples = counters.samples(settings) if collector else []
     queues = counters.queues(samples)
     problems += [f"the queue of {name} {each.said}" for name, each in queues.items() if each.said]
@@ -178,7 +196,7 @@ def status(settings: Settings, home: Home) -> Status:
     odd = aside.aside(layout.aside)
     if odd.said:
         problems.append(f"{odd.said}, but in {layout.aside}")
-    backups = [str(file) for file in home.queue.rglob("*.backup*")] if home.queue.exists() else []
+    backups = [str(file) for file, _ in files.below(home.queue) if ".backup" in file.name]
     if backups:
         problems.append(
             f"{len(backups)} damaged queue file(s) set aside in "
@@ -210,7 +228,7 @@ def status(settings: Settings, home: Home) -> Status:
         refused_records=_total(samples, "otelcol_receiver_refused_"),
         failed_sends=_total(samples, "otelcol_exporter_send_failed_"),
         samples_lost=_lost_samples(samples) if to_prometheus else None,
-        set_aside_bytes=_size(layout.aside) if layout.aside.exists() else 0,
+        set_aside_bytes=_size(layout.aside),
         set_aside_records=odd.records,
         set_aside_last=odd.last,
         set_aside_queue_files=backups,
@@ -222,7 +240,7 @@ def status(settings: Settings, home: Home) -> Status:
         missing_events=None if stored.gaps is None else sum(stored.gaps),
         quiet_members=list(stored.quiet),
         canary=last.at if last else "",
-        data_bytes=_size(home.data) if home.data.exists() else 0,
+        data_bytes=_size(home.data),
         at_login=login.file().exists(),
         problems=problems,
     )

@@ -113,17 +113,20 @@ def posted(stack: Stack, kind: str, body: bytes, connections: Any = urllib3) -> 
 
 @dataclass
 class Ledger:
-    """What was acknowledged, and whether each of it has one row."""
+    """What was acknowledged, and whether each of it has one row. One a stack: records without a
+    session are counted over all."""
 
     stack: Stack
     due: dict[str, Counter[str]] = field(
         default_factory=lambda: {kind: Counter() for kind in TABLES}
     )
+    _acknowledged: set[bytes] = field(default_factory=set)
 
     def offer(self, request: Request) -> int:
-        """Send it once; noted if it was acknowledged."""
+        """Send it once; noted if it was acknowledged, for the first time."""
         status = posted(self.stack, request.signal, request.body)
-        if status == 200:
+        if status == 200 and request.body not in self._acknowledged:
+            self._acknowledged.add(request.body)
             self.due[request.signal] += request.holds
         return status
 

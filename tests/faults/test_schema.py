@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import urllib3
+import yaml
 
 from infra.warehouse import names
-from scripts import warehouse
+from scripts import toolchain, warehouse
 from tests.conftest import Stack, until
-from tests.faults.common import Ledger, Sessions, status
+from tests.e2e.test_upgrade import FIRST, as_it_was
+from tests.faults.common import Ledger, Sessions, status, supervisor
 
 pytestmark = pytest.mark.stack
+
+OLDER = Path(__file__).parent / "older-collector.yaml"
 
 
 class Inserter(threading.Thread):
@@ -96,3 +102,64 @@ def test_what_comes_before_there_is_a_schema_is_stored_once_there_is_one(own_sta
     with inserting(own_stack):
         assert "applied 0001_landing.sql" in own_stack.ok("up", "--json")
     ledger.settle()
+
+
+def test_a_queue_of_an_earlier_version_is_delivered_by_todays(own_stack: Stack) -> None:
+    """The oldest schema with events in it, and a full queue written by a collector with an earlier
+    configuration; ClickHouse is away when the new version comes."""
+    own_stack.ok("up")
+    client = warehouse.as_admin(own_stack.settings, own_stack.home.secrets())
+    as_it_was(client)
+    for file in FIRST:
+        client.insert(
+            names.MIGRATIONS,
+            [[file.name, file.checksum]],
+            column_names=["name", "checksum"],
+            database=names.DATABASE,
+        )
+    client.close_connections()
+    own = supervisor(own_stack)
+    own.halt("collector")
+    ledger = Ledger(own_stack)
+    with older_collector(own_stack) as collector:
+        ledger.send(*Sessions().again())
+        until(lambda: own_stack.metric("otelcol_exporter_queue_size") == 0)
+        own.halt("clickhouse")
+        for _ in range(10):
+            ledger.send(*Sessions().again())
+        collector.kill()
+    with inserting(own_stack):
+        assert "applied 0004_events_by_session.sql" in own_stack.ok("up", "--json")
+    ledger.settle()
+
+
+@contextmanager
+def older_collector(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
+    """With the configuration that the project rendered before issue 5, as it stood in git, but for
+    a processor that today's program is built without."""
+    ports, home = stack.settings.ports, stack.home
+    text = OLDER.read_text()
+    for old, new in {
+        "/home/member/.local/state/telemetry": str(home.path),
+        ":4318": f":{ports.otlp_http}",
+        ":4317": f":{ports.otlp_grpc}",
+        ":8123": f":{ports.clickhouse_http}",
+        ":13133": f":{ports.health}",
+        "port: 8888": f"port: {ports.collector_metrics}",
+    }.items():
+        text = text.replace(old, new)
+    config = yaml.safe_load(text)
+    del config["processors"]["redaction"]
+    for pipeline in config["service"]["pipelines"].values():
+        pipeline["processors"] = [each for each in pipeline["processors"] if each != "redaction"]
+    file = home.run / "older.yaml"
+    file.write_text(yaml.safe_dump(config))
+    program = toolchain.programs(stack.settings).collector.path
+    with (home.log / "older.log").open("w") as log:
+        process = subprocess.Popen([program, "--config", file], stdout=log, stderr=log)
+    try:
+        until(lambda: warehouse.answers(f"http://127.0.0.1:{ports.health}/"))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
