@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 import urllib3
+import yaml
 
-from scripts import supervise
+from scripts import supervise, toolchain, warehouse
 from stacks.embedded.processes import Layout
 from tests import recorded
 from tests.conftest import Stack, until
@@ -94,11 +95,11 @@ class Sessions:
         return found
 
 
-def posted(stack: Stack, kind: str, body: bytes, connections: Any = urllib3) -> int:
-    """Send one request; the status, 0 where nobody answers."""
-    address = f"http://127.0.0.1:{stack.settings.ports.otlp_http}/v1/{kind}"
+def posted(stack: Stack, kind: str, body: bytes, port: int = 0) -> int:
+    """Send one request, to the stack or to another port; the status, 0 where nobody answers."""
+    address = f"http://127.0.0.1:{port or stack.settings.ports.otlp_http}/v1/{kind}"
     try:
-        reply = connections.request(
+        reply = urllib3.request(
             "POST",
             address,
             body=body,
@@ -122,9 +123,9 @@ class Ledger:
     )
     _acknowledged: set[bytes] = field(default_factory=set)
 
-    def offer(self, request: Request) -> int:
+    def offer(self, request: Request, port: int = 0) -> int:
         """Send it once; noted if it was acknowledged, for the first time."""
-        status = posted(self.stack, request.signal, request.body)
+        status = posted(self.stack, request.signal, request.body, port)
         if status == 200 and request.body not in self._acknowledged:
             self._acknowledged.add(request.body)
             self.due[request.signal] += request.holds
@@ -178,6 +179,25 @@ def status(stack: Stack) -> dict[str, Any]:
     """What `telemetry status` says, as data."""
     found: dict[str, Any] = json.loads(stack.run("status", "--json").stdout)
     return found
+
+
+@contextmanager
+def collector(
+    stack: Stack, name: str, config: dict[str, Any], health: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A collector besides supervisord's, with the same program; until it is killed at the end.
+    `health`: its port for that."""
+    file = stack.home.run / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(config))
+    program = toolchain.programs(stack.settings).collector.path
+    with (stack.home.log / f"{name}.log").open("w") as log:
+        process = subprocess.Popen([program, "--config", file], stdout=log, stderr=log)
+    try:
+        until(lambda: warehouse.answers(f"http://127.0.0.1:{health}/"))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

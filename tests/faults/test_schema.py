@@ -17,10 +17,10 @@ import urllib3
 import yaml
 
 from infra.warehouse import names
-from scripts import toolchain, warehouse
+from scripts import warehouse
 from tests.conftest import Stack, until
 from tests.e2e.test_upgrade import FIRST, as_it_was
-from tests.faults.common import Ledger, Sessions, status, supervisor
+from tests.faults.common import Ledger, Sessions, collector, status, supervisor
 
 pytestmark = pytest.mark.stack
 
@@ -124,13 +124,13 @@ def test_a_queue_of_an_earlier_version_is_delivered_by_todays(own_stack: Stack) 
     own = supervisor(own_stack)
     own.halt("collector")
     ledger = Ledger(own_stack)
-    with older_collector(own_stack) as collector:
+    with older_collector(own_stack) as older:
         ledger.send(*Sessions().again())
         until(lambda: own_stack.metric("otelcol_exporter_queue_size") == 0)
         own.halt("clickhouse")
         for _ in range(10):
             ledger.send(*Sessions().again())
-        collector.kill()
+        older.kill()
     with inserting(own_stack):
         assert "applied 0004_events_by_session.sql" in own_stack.ok("up", "--json")
     ledger.settle()
@@ -155,14 +155,5 @@ def older_collector(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
     del config["processors"]["redaction"]
     for pipeline in config["service"]["pipelines"].values():
         pipeline["processors"] = [each for each in pipeline["processors"] if each != "redaction"]
-    file = home.run / "older.yaml"
-    file.write_text(yaml.safe_dump(config))
-    program = toolchain.programs(stack.settings).collector.path
-    with (home.log / "older.log").open("w") as log:
-        process = subprocess.Popen([program, "--config", file], stdout=log, stderr=log)
-    try:
-        until(lambda: warehouse.answers(f"http://127.0.0.1:{ports.health}/"))
+    with collector(stack, "older", config, ports.health) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
