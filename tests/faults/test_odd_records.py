@@ -186,3 +186,79 @@ def test_each_odd_record_is_stored_or_set_aside_and_what_is_behind_it_is_stored(
     found = status(stack)
     assert found["set_aside_records"] == len(aside(stack))
     assert any("were set aside, the last one 0 hours ago" in text for text in found["problems"])
+
+
+def at(session: str, numbers: range, ago_s: float) -> list[dict[str, Any]]:
+    """Events of a session, one a second, the first so many seconds ago."""
+    return [
+        made.log(
+            session,
+            timeUnixNano=str(time.time_ns() + int((number - numbers.start - ago_s) * 10**9)),
+            attributes={"event.sequence": number},
+        )
+        for number in numbers
+    ]
+
+
+@pytest.mark.parametrize(
+    "ago_s",
+    [
+        # At times of their own: the numbers of another session could fill a gap.
+        (7200, 10800),
+        (20000, 15000),
+        (30000, 25000, 29900),
+        (40000, 130000, 39900),
+        (50000, -7200, 49900),
+    ],
+    ids=["set back", "set forward", "forward and back", "back and forward", "ahead, mended"],
+)
+def test_a_session_in_which_the_clock_jumps_loses_nothing_and_looks_whole(
+    stack: Stack, ago_s: tuple[int, ...]
+) -> None:
+    session = str(uuid.uuid4())
+    for place, ago in enumerate(ago_s):
+        records = at(session, range(20 * place, 20 * place + 20), ago)
+        deliver(stack, "logs", json.loads(made.request(*records)))
+    query = "SELECT count(), uniqExact(seq) FROM telemetry_events WHERE session_id = {s:String}"
+    sent = 20 * len(ago_s)
+    until(lambda: stack.member(query, s=session) == [(sent, sent)])
+    gaps = json.loads(stack.ok("query", "gaps", "--json", "--param", "limit=1000"))
+    assert session not in {row["session_id"] for row in gaps}
+
+
+def test_a_loss_is_told_although_the_clock_jumped(stack: Stack) -> None:
+    session = str(uuid.uuid4())
+    for numbers, ago in ((range(20), 60000), (range(20, 40), 55000), (range(45, 60), 59900)):
+        deliver(stack, "logs", json.loads(made.request(*at(session, numbers, ago))))
+    query = "SELECT count() FROM telemetry_events WHERE session_id = {s:String}"
+    until(lambda: stack.member(query, s=session) == [(55,)])
+    gaps = json.loads(stack.ok("query", "gaps", "--json", "--param", "limit=1000"))
+    assert [row["missing_events"] for row in gaps if row["session_id"] == session] == [5]
+
+
+def test_a_record_older_than_the_retention_goes_and_one_too_far_ahead_is_set_aside(
+    stack: Stack,
+) -> None:
+    """Neither keeps the others of its request."""
+    old, ahead, near, now = (str(uuid.uuid4()) for _ in range(4))
+    days = stack.settings.retention.events_days
+    records = [
+        *at(old, range(1), (days + 10) * 86400),
+        *at(ahead, range(1), -8 * 86400),
+        *at(near, range(1), -6 * 86400),
+        *at(now, range(1), 0),
+    ]
+    deliver(stack, "logs", json.loads(made.request(*records)))
+
+    def stored() -> set[str]:
+        sessions = f"('{old}', '{ahead}', '{near}', '{now}')"
+        rows = stack.member(
+            f"SELECT session_id FROM telemetry_events WHERE session_id IN {sessions}"
+        )
+        return {session for (session,) in rows}
+
+    until(lambda: stored() >= {near, now})
+    until(lambda: ahead in aside(stack))
+    stack.admin("OPTIMIZE TABLE telemetry.telemetry_events FINAL")
+    until(lambda: stored() == {near, now})
+    assert old not in aside(stack)
