@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from infra.collector import rules
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import otlp, verify, warehouse
+from scripts import files, otlp, verify, warehouse
 from scripts.errors import Failure
 from stacks.home import Home, write_private
 
@@ -133,8 +133,8 @@ def canary(settings: Settings, home: Home) -> Verdict:
         _send(settings, plants, run)
         _wait(client, settings, len(plants), run)
         rows = list(_rows(client, run))
-        files = list(_written(home, began))
-        leaks = [*_in_rows(rows, plants), *_in_files(files, plants)]
+        written = list(_written(home, began))
+        leaks = [*_in_rows(rows, plants), *_in_files(written, plants)]
     finally:
         verify.remove(client, run)
         client.close_connections()
@@ -142,7 +142,7 @@ def canary(settings: Settings, home: Home) -> Verdict:
         at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         planted=len(plants),
         rows=len(rows),
-        files=len(files),
+        files=len(written),
         leaks=tuple(leaks),
     )
     write_private(_note(home), json.dumps(asdict(verdict)))
@@ -243,10 +243,9 @@ def _in_rows(rows: Iterable[tuple[str, str]], plants: Sequence[Plant]) -> Iterat
 def _written(home: Home, since: float) -> Iterator[Path]:
     """Files of the state folder that changed during the run."""
     for folder in (home.queue, home.log, home.data, home.run):
-        for file in folder.rglob("*"):
-            with contextlib.suppress(OSError):  # merged away meanwhile
-                if file.is_file() and file.stat().st_mtime >= since - _DISTINCT_SECONDS:
-                    yield file
+        for file, found in files.below(folder):
+            if found.st_mtime >= since - _DISTINCT_SECONDS:
+                yield file
 
 
 def _in_files(files: Iterable[Path], plants: Sequence[Plant]) -> Iterator[Leak]:

@@ -22,12 +22,20 @@ from stacks.home import Home
 
 STUCK = timedelta(minutes=3)
 """Failing for so long, without a try that went well."""
+_KNOWN = {
+    "60": "the tables are not there",
+    "81": "the database is not there",
+    "395": "the schema is not up to date",
+    "403": "it does not take the collector's password",
+}
+"""Errors that no waiting mends: ClickHouse's numbers, and that of HTTP with which it refuses a
+login, since the exporter cannot read what it says then."""
 _A_TRY = timedelta(seconds=35)
 """What one may take: the exporter's timeout, and some."""
 _FAILED = re.compile(r"^(\S+)\t.*\tExporting failed\. Will retry .*\t(\{.*\})$", re.MULTILINE)
 _SECONDS = re.compile(r"([0-9.]+)(ms|s|m|h)(?![a-z])")
 _EACH = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-_CODE = re.compile(r"\bcode: ([0-9]{1,5})\b", re.IGNORECASE)
+_CODE = re.compile(r"\bcode: ([0-9]{1,5})\b|\[HTTP (403)\]", re.IGNORECASE)
 _END_BYTES = 512 * 1024
 
 
@@ -45,6 +53,11 @@ class Stuck:
     @property
     def said(self) -> str:
         """In words."""
+        if self.code in _KNOWN:
+            return (
+                f"{self.signal} cannot be stored in ClickHouse: {_KNOWN[self.code]}; nothing is "
+                "lost. `telemetry up`"
+            )
         why = f"refuses the same batch (error {self.code})" if self.code else "does not take it"
         return (
             f"{self.signal} have been waiting for {self.since.total_seconds() // 60:.0f} minutes: "
@@ -73,7 +86,7 @@ def stuck(log: str, waiting: frozenset[str], now: datetime) -> list[Stuck]:
             if each.next + _A_TRY < first.at:
                 break
             first = each
-        if now - first.at >= STUCK:
+        if now - first.at >= STUCK or mine[-1].code in _KNOWN:
             found.append(Stuck(signal, now - first.at, mine[-1].code))
     return found
 
@@ -90,7 +103,8 @@ def _tries(log: str) -> Iterator[_Try]:
             continue
         if exporter == "clickhouse" and at.tzinfo is not None:
             code = _CODE.search(error)
-            yield _Try(at, at + timedelta(seconds=wait), signal, code[1] if code else "")
+            number = (code[1] or code[2]) if code else ""
+            yield _Try(at, at + timedelta(seconds=wait), signal, number)
 
 
 def log_of(settings: Settings, home: Home, stack: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from infra.settings import SettingsError, load
 from infra.warehouse import names
-from scripts import supervise, warehouse
+from scripts import files, supervise, warehouse
 from scripts.errors import Failure
 from scripts.up import locked
 from stacks import copies, stores
@@ -82,4 +82,4 @@ def copies_left(home: Home) -> list[str]:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())
+    return sum(found.st_size for _, found in files.below(folder))

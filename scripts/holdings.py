@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import warehouse
+from scripts import files, warehouse
 from stacks.embedded.processes import Layout
 from stacks.home import Home
 
@@ -129,6 +129,5 @@ def _files(home: Home) -> Iterator[tuple[str, int, str]]:
         (home.log, "logs of the programs, without payloads"),
         (home.backups, "backups of all that"),
     ):
-        for file in sorted(folder.rglob("*")) if folder.exists() else []:
-            if file.is_file():
-                yield str(file), file.stat().st_size, what
+        for file, found in files.below(folder):
+            yield str(file), found.st_size, what

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import urllib3
 from clickhouse_connect.driver.client import Client
 
 from infra import prometheus
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import backup, canary, delivery, login, queries, supervise, tick, warehouse
+from scripts import (
+    aside,
+    backup,
+    canary,
+    counters,
+    delivery,
+    files,
+    login,
+    queries,
+    supervise,
+    tick,
+    warehouse,
+)
 from scripts.errors import Failure
 from stacks import stores
-from stacks.embedded.processes import Layout
+from stacks.embedded.processes import DISK_RESERVE_MIB, Layout
 from stacks.home import Home
-
-_SAMPLE = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? ([0-9.e+-]+)$", re.MULTILINE)
-
 
 _DROPPED, _GAPS, _QUIET = "dropped-attributes", "gaps", "quiet-members"
 _SHOWN = 20
@@ -39,11 +46,16 @@ class Status:
     programs: dict[str, str]
     endpoints: dict[str, str]
     waiting_bytes: int | None
+    queues: dict[str, counters.Queue]
+    """What of it waits for ClickHouse, by signal; none where the collector does not answer."""
     refused_records: int | None
     failed_sends: int | None
     samples_lost: int | None
     """Not taken by Prometheus; None also where none is asked for."""
     set_aside_bytes: int
+    set_aside_records: int
+    set_aside_last: str
+    """Why the last one was; empty where there is none."""
     set_aside_queue_files: list[str]
     events: int | None
     last_event: str
@@ -72,41 +84,17 @@ class Status:
         return asdict(self)
 
 
-def _metrics(settings: Settings) -> list[tuple[str, str, float]]:
-    """The collector's own metrics: name, labels, value."""
-    address = f"http://127.0.0.1:{settings.ports.collector_metrics}/metrics"
-    try:
-        reply = urllib3.request("GET", address, timeout=3, retries=False)
-    except urllib3.exceptions.HTTPError:
-        return []
-    text = reply.data.decode(errors="replace")
-    return [(m[1], m[2] or "", float(m[3])) for m in _SAMPLE.finditer(text)]
-
-
-def _total(samples: list[tuple[str, str, float]], prefix: str) -> int | None:
+def _total(samples: list[counters.Sample], prefix: str) -> int | None:
     if not samples:
         return None
     return int(sum(value for name, _, value in samples if name.startswith(prefix)))
 
 
-def _waiting(samples: list[tuple[str, str, float]]) -> frozenset[str]:
-    """Signals of which something waits for ClickHouse."""
-    return frozenset(
-        signal
-        for signal in ("logs", "metrics")
-        for name, labels, value in samples
-        if name == "otelcol_exporter_queue_size"
-        and value > 0
-        and 'exporter="clickhouse"' in labels
-        and f'data_type="{signal}"' in labels
-    )
-
-
-def _of_prometheus(sample: tuple[str, str, float]) -> bool:
+def _of_prometheus(sample: counters.Sample) -> bool:
     return 'exporter="prometheus_remote_write"' in sample[1]
 
 
-def _lost_samples(samples: list[tuple[str, str, float]]) -> int | None:
+def _lost_samples(samples: list[counters.Sample]) -> int | None:
     """What the exporter gave up, or its queue had no room for."""
     mine = [each for each in samples if _of_prometheus(each)]
     failed = ("otelcol_exporter_send_failed_", "otelcol_exporter_enqueue_failed_")
@@ -121,11 +109,17 @@ def _prometheus_address(settings: Settings) -> str:
 
 
 def _size(folder: Path) -> int:
-    total = 0
-    for file in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # merged away meanwhile
-            total += file.lstat().st_size
-    return total
+    return sum(found.st_size for _, found in files.below(folder))
+
+
+def _little_room(home: Home) -> list[str]:
+    """Folders whose disk has less than the collector leaves free."""
+    found = []
+    for folder, what in ((home.data, "ClickHouse may take nothing"), (home.queue, "no collector")):
+        free = shutil.disk_usage(folder).free // 1024**2 if folder.exists() else DISK_RESERVE_MIB
+        if free < DISK_RESERVE_MIB:
+            found.append(f"{free} MiB are left at {folder}, and {what} until some is freed")
+    return found
 
 
 @dataclass(frozen=True)
@@ -196,14 +190,19 @@ def status(settings: Settings, home: Home) -> Status:
     to_prometheus = _prometheus_address(settings)
     if settings.own_prometheus and not warehouse.answers(f"{to_prometheus}{prometheus.READY}"):
         problems.append("Prometheus does not answer: `telemetry up`")
-    samples = _metrics(settings) if collector else []
-    waiting = _waiting(samples) if clickhouse and stack != "foreign" else frozenset()
-    if waiting:
+    problems += _little_room(home)
+    samples = counters.samples(settings) if collector else []
+    queues = counters.queues(samples)
+    problems += [f"the queue of {name} {each.said}" for name, each in queues.items() if each.said]
+    waiting = frozenset(name for name, each in queues.items() if each.bytes)
+    if waiting and clickhouse and stack != "foreign":
         log = delivery.log_of(settings, home, stack)
         problems += [each.said for each in delivery.stuck(log, waiting, datetime.now(UTC))]
     stored = _stored(settings, home) if clickhouse and home.secrets_folder.exists() else _Stored()
-    aside = _size(layout.aside) if layout.aside.exists() else 0
-    backups = [str(file) for file in home.queue.rglob("*.backup*")] if home.queue.exists() else []
+    odd = aside.aside(layout.aside)
+    if odd.said:
+        problems.append(f"{odd.said}, but in {layout.aside}")
+    backups = [str(file) for file, _ in files.below(home.queue) if ".backup" in file.name]
     if backups:
         problems.append(
             f"{len(backups)} damaged queue file(s) set aside in "
@@ -231,10 +230,13 @@ def status(settings: Settings, home: Home) -> Status:
             [each for each in samples if not _of_prometheus(each)],
             "otelcol_exporter_queue_size",
         ),
+        queues=queues,
         refused_records=_total(samples, "otelcol_receiver_refused_"),
         failed_sends=_total(samples, "otelcol_exporter_send_failed_"),
         samples_lost=_lost_samples(samples) if to_prometheus else None,
-        set_aside_bytes=aside,
+        set_aside_bytes=_size(layout.aside),
+        set_aside_records=odd.records,
+        set_aside_last=odd.last,
         set_aside_queue_files=backups,
         events=stored.events,
         last_event=stored.last,
@@ -247,7 +249,7 @@ def status(settings: Settings, home: Home) -> Status:
         last_backup=f"{saved.made_at:%Y-%m-%d %H:%M:%S}" if saved else "",
         last_backup_place=saved.place if saved else "",
         last_backup_hours=round(age.total_seconds() / 3600, 1) if age else None,
-        data_bytes=_size(home.data) if home.data.exists() else 0,
+        data_bytes=_size(home.data),
         at_login=login.file().exists(),
         problems=problems,
     )
@@ -267,8 +269,9 @@ def lines(found: Status) -> list[str]:
         ("Events missing", _gaps(found)),
         ("Quiet members", ", ".join(found.quiet_members) or "none"),
         ("Cost without chapter", _shown(found.cost_without_chapter_usd, " USD")),
-        ("Waiting for delivery", _shown(found.waiting_bytes, " bytes")),
-        ("Set aside", f"{found.set_aside_bytes} bytes"),
+        ("Waiting for delivery", _waiting(found)),
+        ("Refused", f"{_shown(found.refused_records)} since the collector started"),
+        ("Set aside", f"{found.set_aside_records} records, {found.set_aside_bytes} bytes"),
         ("Canary sent", found.canary or "never"),
         ("Last backup", _backup(found)),
         ("Data on disk", f"{found.data_bytes / 1024**2:.1f} MiB"),
@@ -290,6 +293,14 @@ def _prometheus_lines(found: Status) -> list[tuple[str, str]]:
         ("Prometheus", found.endpoints["prometheus"]),
         ("Samples it lacks", f"{_shown(found.samples_lost)} since the collector started"),
     ]
+
+
+def _waiting(found: Status) -> str:
+    filled = (
+        f"{name} {100 * each.bytes / each.limit_bytes:.0f} %" for name, each in found.queues.items()
+    )
+    of = f"; of what each may: {', '.join(filled)}" if found.queues else ""
+    return f"{_shown(found.waiting_bytes, ' bytes')}{of}"
 
 
 def _gaps(found: Status) -> str:

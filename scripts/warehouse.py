@@ -17,6 +17,9 @@ from scripts.errors import Failure
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
+_INSERT_SECONDS = 60
+"""Longest that an insert is waited for; the collector itself gives up after 30 s."""
+
 
 def url(settings: Settings) -> str:
     """Its HTTP endpoint."""
@@ -142,12 +145,15 @@ def migrate(client: Client, settings: Settings) -> list[str]:
         client.command(statement)
     recorded = client.query(f"SELECT name, checksum FROM {names.DATABASE}.{names.MIGRATIONS}")
     done = []
-    for file in migrations.pending(
+    pending = migrations.pending(
         migrations.migrations(), {row[0]: row[1] for row in recorded.result_rows}
-    ):
+    )
+    if pending:
+        _close(client)
+    for file in pending:
         try:
             for statement in file.statements:
-                client.command(statement)
+                client.command(migrations.closed(statement))
         except Error as error:
             raise migrations.SchemaError(
                 f"{file.name} could not be applied; it is tried again from its start at the next "
@@ -160,6 +166,8 @@ def migrate(client: Client, settings: Settings) -> list[str]:
             database=names.DATABASE,
         )
         done.append(f"applied {file.name}")
+    for table in _landing_tables(client):
+        client.command(migrations.opening(table))
     tables = client.query(
         "SELECT name, create_table_query FROM system.tables WHERE database = {db:String}",
         parameters={"db": names.DATABASE},
@@ -170,6 +178,19 @@ def migrate(client: Client, settings: Settings) -> list[str]:
             client.command(ttl.statement)
             done.append(f"{ttl.table} keeps {ttl.days} days")
     return done + write_standing_views(client, settings)
+
+
+def _landing_tables(client: Client) -> list[str]:
+    return [str(row[0]) for row in client.query(migrations.LANDING_TABLES).result_rows]
+
+
+def _close(client: Client) -> None:
+    """Let no row in while files are applied, and wait for those that are on their way."""
+    for table in _landing_tables(client):
+        client.command(migrations.closing(table))
+    end = time.monotonic() + _INSERT_SECONDS
+    while int(str(client.command(migrations.INSERTS))) and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def write_standing_views(client: Client, settings: Settings) -> list[str]:

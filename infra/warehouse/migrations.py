@@ -32,6 +32,33 @@ BOOTSTRAP = (
 )
 """Run before everything else, every time."""
 
+LANDING_TABLES = (
+    f"SELECT name FROM system.tables WHERE database = '{names.DATABASE}' AND engine = 'Null'"
+)
+CLOSED = "closed UInt8 DEFAULT throwIf(rand() >= 0, 'the schema is being brought up to date')"
+"""A column that no insert names and whose default fails. While files are applied, landing tables
+have it: what is inserted into one that has no view yet, or while its rows are moved, would be gone;
+so it is refused, and the collector keeps it in its queue and tries again."""
+INSERTS = f"SELECT count() FROM system.processes WHERE user = '{names.INGEST_USER}'"
+"""Those that began before the tables were closed."""
+
+
+def closing(table: str) -> str:
+    """The statement that makes a landing table refuse rows."""
+    return f"ALTER TABLE {names.DATABASE}.{table} ADD COLUMN IF NOT EXISTS {CLOSED}"
+
+
+def opening(table: str) -> str:
+    """The statement that makes it take rows (again)."""
+    return f"ALTER TABLE {names.DATABASE}.{table} DROP COLUMN IF EXISTS {CLOSED.split()[0]}"
+
+
+def closed(statement: str) -> str:
+    """A statement of a file; a landing table that it makes is closed from the first."""
+    if not statement.endswith("ENGINE = Null"):
+        return statement
+    return statement.replace("\n(\n", f"\n(\n    {CLOSED},\n", 1)
+
 
 class SchemaError(RuntimeError):
     """The schema files and the database disagree; the text says which file and what to do."""

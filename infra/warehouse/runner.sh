@@ -36,6 +36,32 @@ recorded() {
     printf '%s' "SELECT name, checksum FROM telemetry.schema_migrations FINAL ORDER BY name" | query
 }
 
+landing_tables() {
+    printf '%s' "SELECT name FROM system.tables WHERE database = 'telemetry' AND engine = 'Null'" | query
+}
+
+# While files are applied, landing tables refuse rows: a column that no insert names has a default that fails.
+closed="closed UInt8 DEFAULT throwIf(rand() >= 0, 'the schema is being brought up to date')"
+
+close_tables() {
+    landing_tables > "$work/landing"
+    while read -r table; do
+        printf 'ALTER TABLE telemetry.%s ADD COLUMN IF NOT EXISTS %s' "$table" "$closed" | query > /dev/null
+    done < "$work/landing"
+    tries=0
+    while [ "$(printf '%s' "SELECT count() FROM system.processes WHERE user = 'telemetry_ingest'" | query)" != 0 ] \
+        && [ "$tries" -lt 60 ]; do
+        tries=$((tries + 1)); sleep 1
+    done
+}
+
+open_tables() {
+    landing_tables > "$work/landing"
+    while read -r table; do
+        printf 'ALTER TABLE telemetry.%s DROP COLUMN IF EXISTS closed' "$table" | query > /dev/null
+    done < "$work/landing"
+}
+
 # Splits a file into one file a statement; one ends where a line ends in a semicolon.
 split() {
     awk -v out="$2" '
@@ -54,6 +80,10 @@ apply_file() {
     rm -rf "$work/parts"; mkdir "$work/parts"
     split "$1" "$work/parts"
     for part in "$work"/parts/*.sql; do
+        # A landing table is closed from the first.
+        if grep -q '^ENGINE = Null$' "$part"; then
+            sed -i "s/^(\$/(\n    $closed,/" "$part"
+        fi
         query < "$part" > /dev/null || fail "$name could not be applied; it is tried again from its start at the next run"
     done
     printf "INSERT INTO telemetry.schema_migrations (name, checksum) VALUES ('%s', '%s')" \
@@ -93,15 +123,19 @@ apply() {
         [ -z "$name" ] || [ -f "$here/ddl/$name" ] \
             || fail "the database has $name, which this version does not know: it was written by a newer version. Update this one."
     done < "$work/recorded"
+    : > "$work/pending"
     for file in "$here"/ddl/*.sql; do
         name=$(basename "$file")
         was=$(awk -F '\t' -v name="$name" '$1 == name { print $2 }' "$work/recorded")
         if [ -z "$was" ]; then
-            apply_file "$file"
+            printf '%s\n' "$file" >> "$work/pending"
         elif [ "$was" != "$(checksum "$file")" ]; then
             fail "$name was edited after it had been applied. Restore it (\`git checkout infra/warehouse/ddl/$name\`) and put the change in a new file."
         fi
     done
+    [ ! -s "$work/pending" ] || close_tables
+    while read -r file; do apply_file "$file"; done < "$work/pending"
+    open_tables
     apply_retention
     apply_views
     say "current"

@@ -22,12 +22,17 @@ WITH
             session_id,
             gap.1 AS since,
             gap.3 AS until,
-            arrayJoin(range(gap.2 + 1, least(gap.4, gap.2 + 1001))) AS seq
+            -- A clock was set where as many have that number as the session had processes: each begins with 0.
+            arrayJoin(arrayFilter(
+                number -> countEqual(numbers, number) < greatest(processes, 1),
+                range(gap.2 + 1, least(gap.4, gap.2 + 1001)))) AS seq
         FROM
         (
             SELECT
                 member,
                 session_id,
+                groupArray(seq) AS numbers,
+                countIf(seq = 0) AS processes,
                 arraySort(groupArray((ts, seq))) AS steps,
                 arrayJoin(arrayFilter(
                     each -> each.4 > each.2 + 1 AND each.3 < now() - INTERVAL 2 MINUTE,

@@ -15,6 +15,7 @@ import urllib3
 from scripts.errors import Failure
 from tests import recorded
 from tests.conftest import TELEMETRY, Stack, until
+from tests.faults.common import disk, fill
 
 pytestmark = pytest.mark.stack
 
@@ -22,24 +23,8 @@ pytestmark = pytest.mark.stack
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1,200 MiB of its own, in memory."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1200m", "tmpfs", folder], capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-def fill(folder: Path, leave: int) -> Path:
-    """Fill a disk but for `leave` bytes."""
-    free = os.statvfs(folder)
-    filler = folder / "filler"
-    with filler.open("wb") as stream:
-        os.posix_fallocate(stream.fileno(), 0, max(1, free.f_bavail * free.f_bsize - leave))
-    return filler
+    with disk(tmp_path / "disk", 1200) as folder:
+        yield folder
 
 
 def test_a_taken_port_is_named_with_who_holds_it(own_stack: Stack) -> None:

@@ -16,6 +16,7 @@ from scripts import supervise
 from stacks.embedded.processes import Layout
 from tests import recorded
 from tests.conftest import Stack, until
+from tests.faults.common import kill
 from tests.recorded import Recorded
 
 pytestmark = pytest.mark.stack
@@ -41,12 +42,6 @@ def stored(stack: Stack) -> int:
 def alive(pid: int) -> bool:
     """Whether a process runs (one that nobody collects stays listed, dead)."""
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
-def kill(stack: Stack, name: str) -> int:
-    pid: int = until(lambda: stack.pid(name))  # it may just be starting again
-    os.kill(pid, signal.SIGKILL)
-    return pid
 
 
 def test_what_was_acknowledged_survives_kill_9_of_either_program(own_stack: Stack) -> None:

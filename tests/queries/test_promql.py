@@ -303,10 +303,10 @@ def test_up_status_and_down_know_it_and_leave_it_alone(stack: Stack) -> None:
     assert "Nothing to change" in stack.ok("up")
     assert stack.pid("prometheus") == pid
     address = f"http://127.0.0.1:{stack.settings.ports.prometheus}"
-    found = json.loads(stack.ok("status", "--json"))
+    found = json.loads(stack.run("status", "--json").stdout)
     assert found["endpoints"]["prometheus"] == address
     assert found["samples_lost"] == 0
-    assert f"Prometheus            {address}" in stack.ok("status")
+    assert f"Prometheus            {address}" in stack.run("status").stdout
 
 
 def test_it_is_gone_when_no_longer_chosen_and_its_samples_are_there_when_chosen_again(

@@ -42,7 +42,7 @@ def test_an_unlisted_attribute_is_counted_by_its_name(stack: Stack) -> None:
     )
     assert names == ["brand_new", "new.resource", "new.scope"]
     assert extra == {"result": "x"}
-    assert "brand_new" in stack.ok("status")
+    assert "brand_new" in stack.run("status").stdout
     rows = json.loads(stack.ok("query", "dropped-attributes", "--json"))
     assert "brand_new" in {row["attribute"] for row in rows}
 

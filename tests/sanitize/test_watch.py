@@ -172,7 +172,7 @@ def test_make_local_ends_with_that_check(
 
 
 def failed(
-    at: datetime, wait: str, signal: str = "logs", error: str = "[HTTP 404] Code: 60. T"
+    at: datetime, wait: str, signal: str = "logs", error: str = "[HTTP 500] Code: 241. M"
 ) -> str:
     told = {"otelcol.component.id": "clickhouse", "otelcol.signal": signal, "error": error}
     return (
@@ -187,7 +187,7 @@ def test_what_is_tried_in_vain_for_minutes_is_stuck() -> None:
     log = "other\n" + "".join(failed(*each) for each in tries)
     [found] = delivery.stuck(log, frozenset({"logs"}), now)
     assert found.signal == "logs"
-    assert found.code == "60"
+    assert found.code == "241"
     assert found.since >= timedelta(seconds=300)
     assert "5 minutes" in found.said
     assert delivery.stuck(log, frozenset({"metrics"}), now) == []
@@ -198,30 +198,31 @@ def test_what_is_tried_in_vain_for_minutes_is_stuck() -> None:
     assert delivery.stuck(short, frozenset({"logs"}), now) == [], "it may still go through"
     apart = failed(now - timedelta(minutes=9), "1.2s") + failed(now - timedelta(seconds=5), "1.2s")
     assert delivery.stuck(apart, frozenset({"logs"}), now) == [], "two troubles, each short"
+    hopeless = failed(
+        now - timedelta(seconds=5), "1.2s", error="[HTTP 403] failed to read response"
+    )
+    [found] = delivery.stuck(hopeless, frozenset({"logs"}), now)
+    assert "does not take the collector's password" in found.said
     silent = "".join(failed(*each, error=f"EOF {SECRET}") for each in tries)
     [found] = delivery.stuck(silent, frozenset({"logs"}), now)
     assert SECRET not in found.said
 
 
 @pytest.mark.stack
-def test_status_is_red_while_clickhouse_refuses_what_waits(
-    own_stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_is_red_while_clickhouse_refuses_what_waits(own_stack: Stack) -> None:
     from tests import made
     from tests.sanitize import through
 
     own_stack.ok("up")
     table = f"{names.DATABASE}.{names.LOGS_LANDING}"
     own_stack.admin(f"RENAME TABLE {table} TO {table}_away")
-    monkeypatch.setattr(delivery, "STUCK", timedelta(seconds=5))
     assert own_stack.post("logs", made.request(through.log("s", 0, {"result": "waits"}))) == 200
 
     def problems() -> list[str]:
         return status.status(own_stack.settings, own_stack.home).problems
 
     [problem] = until(problems)
-    assert "logs have been waiting" in problem
-    assert "error 60" in problem
+    assert "logs cannot be stored in ClickHouse: the tables are not there" in problem
     assert names.LOGS_LANDING not in problem, "none of its words, which may repeat a value"
     own_stack.admin(f"RENAME TABLE {table}_away TO {table}")
     until(lambda: not problems(), seconds=60)
