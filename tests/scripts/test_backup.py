@@ -401,6 +401,29 @@ def test_without_the_key_rows_of_a_plain_folder_come_back_and_the_rest_is_said(
         other.down()
 
 
+def test_a_machine_that_was_just_set_up_asks_and_becomes_the_one_that_was_backed_up(
+    filled: Stack, tmp_path: Path
+) -> None:
+    backup(filled, "--to", str(tmp_path / "place"))
+    then, key = content(filled), tmp_path / "key"
+    key.write_text(filled.ok("backup", "--show-key"))
+    other = Stack(tmp_path / "other")
+    other.ok("up")
+    try:
+        was, words = other.home.secrets(), ("restore", "--from", str(tmp_path / "place"))
+        asked = other.run(*words, "--key", str(key))
+        assert asked.returncode == 2
+        assert f"becomes {filled.home.secrets().member}, no longer {was.member}" in asked.stderr
+        assert other.home.secrets() == was
+        other.ok(*words, "--key", str(key), "--yes")
+        assert content(other) == then
+        assert other.home.secrets().pseudonym_key == filled.home.secrets().pseudonym_key
+        send_one(other)  # what comes now is that member's too
+        assert json.loads(other.ok("status", "--json"))["problems"] == []
+    finally:
+        other.down()
+
+
 def test_no_room_is_said_and_what_was_there_stays_good(filled: Stack, tmp_path: Path) -> None:
     to = tmp_path / "place"
     backup(filled, "--to", str(to))
