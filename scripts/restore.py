@@ -213,14 +213,11 @@ def restore(plan: Plan) -> Report:
         write_private(home.secrets_folder / backup.KEY, plan.repository.key.text)
     settings = load(PROJECT, home.path)
     _start(settings, plan)
-    client = warehouse.as_admin(settings, home.secrets(), seconds=backup.PATIENCE_SECONDS)
-    try:
+    with backup.clickhouse(settings, home) as client:
         restored = _insert(client, plan)
         equal = _compare(client, settings, plan)
         with step("Bringing the summaries up to date"):
             warehouse.refresh(client)
-    finally:
-        client.close_connections()  # the server waits for open ones before it ends
     manifest, entries = plan.manifest, plan.entries
     return Report(
         place=plan.repository.place.name,
@@ -262,21 +259,17 @@ def _there(settings: Settings, home: Home) -> dict[str, int]:
                 "first: `telemetry up` (or `pulumi up -s local`)."
             )
         return {}
-    client = warehouse.as_admin(settings, home.secrets())
-    try:
-        real = {
-            **dict.fromkeys(names.BACKED_UP_BY_DAY, "synthetic = ''"),
-            # Its row of 1970 only tells when days were last written down.
-            names.DAILY_METRICS_KEPT: "day > toDate(0)",
-        }
-        tables = (*names.BACKED_UP_BY_DAY, *names.BACKED_UP_WHOLE)
-        counts = (
-            f"SELECT '{table}', count() FROM {names.DATABASE}.{table} WHERE {real.get(table, '1')}"
-            for table in tables
-        )
-        return dict(client.query(" UNION ALL ".join(counts)).result_rows)
-    finally:
-        client.close_connections()
+    real = {
+        **dict.fromkeys(names.BACKED_UP_BY_DAY, "synthetic = ''"),
+        # Its row of 1970 only tells when days were last written down.
+        names.DAILY_METRICS_KEPT: "day > toDate(0)",
+    }
+    counts = " UNION ALL ".join(
+        f"SELECT '{table}', count() FROM {names.DATABASE}.{table} WHERE {real.get(table, '1')}"
+        for table in (*names.BACKED_UP_BY_DAY, *names.BACKED_UP_WHOLE)
+    )
+    with backup.clickhouse(settings, home) as client:
+        return {table: rows for table, rows in client.query(counts).result_rows}  # noqa: C416
 
 
 def _carried(repository: Repository, manifest: Manifest, *, must: bool) -> dict[str, str]:

@@ -56,7 +56,7 @@ def figures(stack: Stack) -> dict[str, Any]:
         read = client.query(f"SELECT {shown} FROM {names.DATABASE}.{view}")
         found[view] = sorted(map(repr, read.result_rows))
     found["metrics"] = client.query(
-        f"SELECT metric, member, count(), sum(value) FROM {names.DATABASE}.metric_points "
+        f"SELECT metric, member, count(), sum(toDecimal128(value, 9)) FROM {names.DATABASE}.metric_points "
         "GROUP BY ALL ORDER BY ALL"
     ).result_rows
     client.close_connections()
