@@ -105,7 +105,9 @@ class Report:
     place: str
     made_at: str
     newest_event: str
-    """UTC: what happened later is not in it; empty where there is no event."""
+    """UTC; empty where there is no event."""
+    hours_since: float
+    """Since the backup was made. What was stored meanwhile is not in it."""
     restored_rows: int
     present_rows: int
     """Of the backup, that were here already."""
@@ -126,7 +128,8 @@ class Report:
         newest = f" Newest event in it: {self.newest_event} UTC." if self.newest_event else ""
         return (
             f"Restored {self.restored_rows:,} rows in {self.seconds:.1f} s, as of {self.made_at} "
-            f"UTC; {self.present_rows:,} were here already.{newest} Of {self.equal + self.more} "
+            f"UTC; {self.present_rows:,} were here already.{newest} What was stored in the "
+            f"{self.hours_since:.1f} hours since is not in it. Of {self.equal + self.more} "
             f"tables and days {self.equal} are equal byte for byte to what was backed up, "
             f"{self.more} hold that and more."
         )
@@ -223,6 +226,7 @@ def restore(plan: Plan) -> Report:
         place=plan.repository.place.name,
         made_at=_shown(manifest.made_at),
         newest_event=_shown(manifest.newest_event) if manifest.newest_event else "",
+        hours_since=round((datetime.now(UTC) - manifest.made_at).total_seconds() / 3600, 4),
         restored_rows=restored,
         present_rows=sum(each.rows for each in entries) - restored,
         left_out_rows=plan.left_out,
