@@ -204,6 +204,9 @@ def test_lapsed_ones_go_with_what_only_they_hold(filled: Stack, tmp_path: Path) 
     assert not idle.exists()
     young.unlink()
     assert_nothing_idle(filled, tmp_path)
+    until = f"{datetime.now(UTC) + timedelta(days=21):%Y-%m-%d}"
+    held = filled.ok("what-do-you-have", "--me")
+    assert f"A backup stays in {tmp_path}, until {until}." in held
     known = [each for each in copies.known(filled.home) if each.place == str(tmp_path)]
     assert [each.kind for each in known] == ["backup"]
     assert known[0].lapses_at == known[0].made_at + timedelta(days=21)
@@ -433,6 +436,19 @@ def test_no_room_is_said_and_what_was_there_stays_good(filled: Stack, tmp_path: 
     assert done.returncode == 1
     assert "name another place" in done.stderr
     assert len(list((to / "manifests").iterdir())) == 1
+
+
+def test_a_deletion_leaves_backups_and_names_them(own_stack: Stack, tmp_path: Path) -> None:
+    own_stack.ok("up")
+    send_one(own_stack)
+    backup(own_stack)
+    backup(own_stack, "--to", str(tmp_path / "place"))
+    done = own_stack.run("down", "--delete-data", "--yes")
+    for where in (own_stack.home.backups, tmp_path / "place"):
+        assert f"A backup stays in {where}, until" in done.stderr
+    own_stack.ok("up")
+    own_stack.ok("restore")
+    assert own_stack.member("SELECT count() FROM telemetry_events") == [(1,)]
 
 
 def test_a_backup_needs_clickhouse_and_says_so(own_stack: Stack) -> None:
