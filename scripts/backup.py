@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 KEY = "backup-key"
-PATIENCE_SECONDS = 3600
+_PATIENCE_SECONDS = 3600
 """ClickHouse says nothing while it counts a day."""
+_WORK = "backup-"
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,30 @@ def destination(settings: Settings, home: Home, to: str) -> str:
 
 @contextlib.contextmanager
 def opened(home: Home, to: str, key: Key | None) -> Iterator[Repository]:
-    """The backups in a place, with a folder for what is on its way."""
+    """The backups in a place, for nobody else of this machine meanwhile. Raises Failure."""
     home.prepare()
-    with tempfile.TemporaryDirectory(dir=home.run, prefix="backup-") as work:
-        yield Repository(place(to), key, Path(work))
+    with _alone(home):
+        for left in home.run.glob(f"{_WORK}*"):  # by one that was killed: rows, not encrypted
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=home.run, prefix=_WORK) as work:
+            yield Repository(place(to), key, Path(work))
+
+
+@contextlib.contextmanager
+def clickhouse(settings: Settings, home: Home) -> Iterator[Client]:
+    """As the administrator. Raises Failure where it does not answer, or no longer."""
+    from clickhouse_connect.driver.exceptions import Error
+
+    client = warehouse.as_admin(settings, home.secrets(), seconds=_PATIENCE_SECONDS)
+    try:
+        yield client
+    except Error as error:
+        raise Failure(
+            f"ClickHouse answered no more: {str(error).strip()}\n"
+            "See whether it runs (`telemetry status`), and repeat the command."
+        ) from None
+    finally:
+        client.close_connections()  # the server waits for open ones before it ends
 
 
 def key_of(home: Home) -> Key:
@@ -100,17 +122,13 @@ def backup(settings: Settings, home: Home, to: str, *, encrypt: bool) -> Report:
     began = time.monotonic()
     home.prepare()
     made_key = not (home.secrets_folder / KEY).exists()
-    client = warehouse.as_admin(settings, home.secrets(), seconds=PATIENCE_SECONDS)
-    try:
-        with held(settings, home, to) as repository:
-            encrypt = encrypt or settings.backup.encrypt or "://" in to
-            making = _Making(client, home, repository, encrypt)
-            manifest, name = making.run()
-            removed, _ = repository.prune(_lapsed_before(settings))
-            there = repository.objects()
-            written = repository.manifests()[name]
-    finally:
-        client.close_connections()  # the server waits for open ones before it ends
+    with clickhouse(settings, home) as client, held(settings, home, to) as repository:
+        encrypt = encrypt or settings.backup.encrypt or "://" in to
+        making = _Making(client, home, repository, encrypt)
+        manifest, name = making.run()
+        removed, _ = repository.prune(_lapsed_before(settings))
+        there = repository.objects()
+        written = repository.manifests()[name]
     return Report(
         place=repository.place.name,
         manifest=name,
@@ -155,8 +173,8 @@ def prune_lapsed(settings: Settings, home: Home) -> int:
 
 @contextlib.contextmanager
 def held(settings: Settings, home: Home, to: str) -> Iterator[Repository]:
-    """The backups in a place, for nobody else meanwhile; the register says then what is left."""
-    with _alone(home), opened(home, to, key_of(home)) as repository:
+    """The same, with this installation's key; the register says afterwards what is there."""
+    with opened(home, to, key_of(home)) as repository:
         _refuse_absent(home, repository)
         yield repository
         _register(settings, home, repository)
@@ -229,7 +247,9 @@ def _alone(home: Home) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Failure("Another backup is at work on this machine: wait for its end.") from None
+            raise Failure(
+                "Another backup or restore is at work on this machine: wait for its end."
+            ) from None
         yield
 
 

@@ -157,6 +157,7 @@ def down(
 ) -> None:
     """Stop everything. Data stays unless --delete-data."""
     from scripts import down as stopping
+    from stacks import copies
 
     home = homes.find()
     found = stopping.doomed(home) if delete_data else []
@@ -173,7 +174,7 @@ def down(
     stopping.delete(found)
     if found:
         out.print("Deleted.")
-        for line in stopping.copies_left(home):
+        for line in copies.lines(home):
             say(line)
 
 
@@ -446,6 +447,8 @@ def what_do_you_have(
         )
         for path, size, what in found.files:
             out.print(f"{path}  ({size} bytes: {what})", markup=False)
+        for line in found.copies:
+            out.print(line, markup=False)
     if export is not None:
         from stacks.home import write_private
 

@@ -12,7 +12,7 @@ from infra.warehouse import names
 from scripts import files, supervise, warehouse
 from scripts.errors import Failure
 from scripts.up import locked
-from stacks import copies, stores
+from stacks import stores
 from stacks.embedded.processes import Layout
 from stacks.home import PROJECT, Home
 
@@ -70,15 +70,6 @@ def delete(found: list[Doomed]) -> None:
     """Delete them. The stack must be down."""
     for each in found:
         shutil.rmtree(each.path)
-
-
-def copies_left(home: Home) -> list[str]:
-    """What a deletion does not reach: backups and archives, and until when they stay."""
-    last: dict[tuple[str, str], str] = {}
-    for each in copies.known(home):
-        until = f"until {each.lapses_at:%Y-%m-%d}" if each.lapses_at else "until you delete it"
-        last[each.kind, each.place] = until
-    return [f"A {kind} stays in {place}, {until}." for (kind, place), until in last.items()]
 
 
 def _size(folder: Path) -> int:

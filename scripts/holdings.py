@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from infra.settings import Settings
 from infra.warehouse import names
 from scripts import files, warehouse
+from stacks import copies
 from stacks.embedded.processes import Layout
 from stacks.home import Home
 
@@ -51,6 +52,8 @@ class Holdings:
     values: tuple[Value, ...]
     files: tuple[tuple[str, int, str], ...]
     """Path, bytes, what it is."""
+    copies: tuple[str, ...]
+    """Backups and archives: where, and until when."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -67,6 +70,7 @@ def holdings(settings: Settings, home: Home) -> Holdings:
             tables=tuple(_tables(client, settings)),
             values=tuple(_values(client)),
             files=tuple(_files(home)),
+            copies=tuple(copies.lines(home)),
         )
     finally:
         client.close_connections()
@@ -127,7 +131,6 @@ def _files(home: Home) -> Iterator[tuple[str, int, str]]:
         (layout.queue, "waits for ClickHouse"),
         (layout.aside, "records set aside, sanitized"),
         (home.log, "logs of the programs, without payloads"),
-        (home.backups, "backups of all that"),
     ):
         for file, found in files.below(folder):
             yield str(file), found.st_size, what

@@ -105,7 +105,8 @@ class Folder:
         with _told(str(to)):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             to.parent.mkdir(mode=0o700, exist_ok=True)
-            part = to.with_name(f".{to.name}.{os.getpid()}")
+            # One name for all, so that what a killed one leaves is gone with the next.
+            part = self.path / ".part"
             try:
                 handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with file.open("rb") as source, os.fdopen(handle, "wb") as out:
@@ -128,10 +129,10 @@ class Folder:
                 yield chunk
 
     def names(self, prefix: str) -> dict[str, Lies]:
-        """Without what is just being written."""
+        """What lies there."""
         with _told(self.name):
             found = {}
-            for file in (self.path / prefix).glob("[!.]*"):
+            for file in (self.path / prefix).glob("*"):
                 stat = file.stat()
                 changed = datetime.fromtimestamp(stat.st_mtime, UTC)
                 found[f"{prefix}{file.name}"] = Lies(stat.st_size, changed)

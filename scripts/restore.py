@@ -105,7 +105,9 @@ class Report:
     place: str
     made_at: str
     newest_event: str
-    """UTC: what happened later is not in it; empty where there is no event."""
+    """UTC; empty where there is no event."""
+    hours_since: float
+    """Since the backup was made. What was stored meanwhile is not in it."""
     restored_rows: int
     present_rows: int
     """Of the backup, that were here already."""
@@ -126,7 +128,8 @@ class Report:
         newest = f" Newest event in it: {self.newest_event} UTC." if self.newest_event else ""
         return (
             f"Restored {self.restored_rows:,} rows in {self.seconds:.1f} s, as of {self.made_at} "
-            f"UTC; {self.present_rows:,} were here already.{newest} Of {self.equal + self.more} "
+            f"UTC; {self.present_rows:,} were here already.{newest} What was stored in the "
+            f"{self.hours_since:.1f} hours since is not in it. Of {self.equal + self.more} "
             f"tables and days {self.equal} are equal byte for byte to what was backed up, "
             f"{self.more} hold that and more."
         )
@@ -213,19 +216,17 @@ def restore(plan: Plan) -> Report:
         write_private(home.secrets_folder / backup.KEY, plan.repository.key.text)
     settings = load(PROJECT, home.path)
     _start(settings, plan)
-    client = warehouse.as_admin(settings, home.secrets(), seconds=backup.PATIENCE_SECONDS)
-    try:
+    with backup.clickhouse(settings, home) as client:
         restored = _insert(client, plan)
         equal = _compare(client, settings, plan)
         with step("Bringing the summaries up to date"):
             warehouse.refresh(client)
-    finally:
-        client.close_connections()  # the server waits for open ones before it ends
     manifest, entries = plan.manifest, plan.entries
     return Report(
         place=plan.repository.place.name,
         made_at=_shown(manifest.made_at),
         newest_event=_shown(manifest.newest_event) if manifest.newest_event else "",
+        hours_since=round((datetime.now(UTC) - manifest.made_at).total_seconds() / 3600, 4),
         restored_rows=restored,
         present_rows=sum(each.rows for each in entries) - restored,
         left_out_rows=plan.left_out,
@@ -262,17 +263,17 @@ def _there(settings: Settings, home: Home) -> dict[str, int]:
                 "first: `telemetry up` (or `pulumi up -s local`)."
             )
         return {}
-    client = warehouse.as_admin(settings, home.secrets())
-    try:
-        counted = {}
-        for table in (*names.BACKED_UP_BY_DAY, *names.BACKED_UP_WHOLE):
-            own = " WHERE synthetic = ''" if table in names.BACKED_UP_BY_DAY else ""
-            counted[table] = int(
-                str(client.command(f"SELECT count() FROM {names.DATABASE}.{table}{own}"))
-            )
-        return counted
-    finally:
-        client.close_connections()
+    real = {
+        **dict.fromkeys(names.BACKED_UP_BY_DAY, "synthetic = ''"),
+        # Its row of 1970 only tells when days were last written down.
+        names.DAILY_METRICS_KEPT: "day > toDate(0)",
+    }
+    counts = " UNION ALL ".join(
+        f"SELECT '{table}', count() FROM {names.DATABASE}.{table} WHERE {real.get(table, '1')}"
+        for table in (*names.BACKED_UP_BY_DAY, *names.BACKED_UP_WHOLE)
+    )
+    with backup.clickhouse(settings, home) as client:
+        return {table: rows for table, rows in client.query(counts).result_rows}  # noqa: C416
 
 
 def _carried(repository: Repository, manifest: Manifest, *, must: bool) -> dict[str, str]:

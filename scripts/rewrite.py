@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import backup, parquet, warehouse
+from scripts import backup, parquet
 from scripts.repository import Entry, Manifest, Repository
 from stacks.home import Home
 
@@ -47,13 +47,14 @@ def rewrite(
     Whole or not at all for each backup, and repeated it does what is left. A backup keeps its time,
     so it lapses when it would have. Raises Failure.
     """
-    client = warehouse.as_admin(settings, home.secrets(), seconds=backup.PATIENCE_SECONDS)
-    try:
-        with backup.held(settings, home, to) as repository:
+    with (
+        backup.clickhouse(settings, home) as client,
+        backup.held(settings, home, to) as repository,
+    ):
+        try:
             return _Rewriting(client, repository, conditions, parameters).run()
-    finally:
-        client.command(f"DROP TABLE IF EXISTS {names.DATABASE}.{_SCRATCH} SYNC")
-        client.close_connections()  # the server waits for open ones before it ends
+        finally:
+            client.command(f"DROP TABLE IF EXISTS {names.DATABASE}.{_SCRATCH} SYNC")
 
 
 @dataclass

@@ -41,6 +41,15 @@ def known(home: Home) -> list[Copy]:
     ]
 
 
+def lines(home: Home) -> list[str]:
+    """Each place with a kind of copy, and until when the last one there stays."""
+    last: dict[tuple[str, str], str] = {}
+    for each in known(home):
+        until = f"until {each.lapses_at:%Y-%m-%d}" if each.lapses_at else "until it is deleted"
+        last[each.kind, each.place] = until
+    return [f"A {kind} stays in {place}, {until}." for (kind, place), until in last.items()]
+
+
 def note(home: Home, copy: Copy) -> None:
     """There is one more."""
     _write(home, {*known(home), copy})

@@ -19,8 +19,9 @@ import pytest
 from pulumi.automation import CommandError
 
 from infra import services
+from infra.warehouse import names
 from infra.warehouse.migrations import DDL
-from scripts import warehouse
+from scripts import backup, restore, warehouse
 from stacks.home import Home
 from tests import recorded
 from tests.conftest import PORTS, free_ports, until
@@ -283,6 +284,27 @@ def test_what_was_accepted_while_clickhouse_was_away_is_stored_later(stack: Loca
     assert warehouse.wait(f"http://127.0.0.1:{ports.clickhouse_http}/ping", 60)
     count = f"SELECT count() FROM telemetry_events WHERE session_id = '{session}'"
     until(lambda: stack.asked(count) == [(sent,)], 60)
+
+
+def test_a_backup_of_the_containers_comes_back(
+    stack: LocalStack, sent: list[Recorded], tmp_path: Path
+) -> None:
+    client = stack.as_admin()
+    tables = (names.EVENTS, names.METRIC_POINTS)
+
+    def rows() -> list[object]:
+        hashes = "count(), sum(sipHash64(formatRow('RowBinary', *)))"
+        return [client.query(f"SELECT {hashes} FROM telemetry.{t}").result_rows for t in tables]
+
+    before = rows()
+    made = backup.backup(stack.settings, stack.home, str(tmp_path), encrypt=True)
+    assert made.rows > len(sent)
+    for table in tables:
+        client.command(f"TRUNCATE TABLE telemetry.{table}")
+    with restore.planned(stack.settings, stack.home, str(tmp_path), None, None) as plan:
+        restored = restore.restore(plan)
+    assert restored.restored_rows > len(sent)
+    assert rows() == before
 
 
 def test_a_container_stopped_by_hand_is_started_by_an_up_that_looks(stack: LocalStack) -> None:

@@ -56,8 +56,8 @@ def figures(stack: Stack) -> dict[str, Any]:
         read = client.query(f"SELECT {shown} FROM {names.DATABASE}.{view}")
         found[view] = sorted(map(repr, read.result_rows))
     found["metrics"] = client.query(
-        f"SELECT metric, member, count(), sum(value) FROM {names.DATABASE}.metric_points "
-        "GROUP BY ALL ORDER BY ALL"
+        "SELECT metric, member, count(), sum(toDecimal128(value, 9)) "
+        f"FROM {names.DATABASE}.metric_points GROUP BY ALL ORDER BY ALL"
     ).result_rows
     client.close_connections()
     return found
@@ -139,6 +139,7 @@ def test_everything_comes_back_on_an_empty_machine(own_stack: Stack, tmp_path: P
         assert count == lost
         assert report["restored_rows"] == second["rows"]
         assert 0 < report["seconds"] < 600
+        assert 0 < report["hours_since"] < 1
         assert report["more"] <= 1, "days are written down anew every ten minutes"
         assert json.loads(other.ok("status", "--json"))["events"] == count
 

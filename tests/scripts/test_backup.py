@@ -204,6 +204,9 @@ def test_lapsed_ones_go_with_what_only_they_hold(filled: Stack, tmp_path: Path) 
     assert not idle.exists()
     young.unlink()
     assert_nothing_idle(filled, tmp_path)
+    until = f"{datetime.now(UTC) + timedelta(days=21):%Y-%m-%d}"
+    held = filled.ok("what-do-you-have", "--me")
+    assert f"A backup stays in {tmp_path}, until {until}." in held
     known = [each for each in copies.known(filled.home) if each.place == str(tmp_path)]
     assert [each.kind for each in known] == ["backup"]
     assert known[0].lapses_at == known[0].made_at + timedelta(days=21)
@@ -401,6 +404,29 @@ def test_without_the_key_rows_of_a_plain_folder_come_back_and_the_rest_is_said(
         other.down()
 
 
+def test_a_machine_that_was_just_set_up_asks_and_becomes_the_one_that_was_backed_up(
+    filled: Stack, tmp_path: Path
+) -> None:
+    backup(filled, "--to", str(tmp_path / "place"))
+    then, key = content(filled), tmp_path / "key"
+    key.write_text(filled.ok("backup", "--show-key"))
+    other = Stack(tmp_path / "other")
+    other.ok("up")
+    try:
+        was, words = other.home.secrets(), ("restore", "--from", str(tmp_path / "place"))
+        asked = other.run(*words, "--key", str(key))
+        assert asked.returncode == 2
+        assert f"becomes {filled.home.secrets().member}, no longer {was.member}" in asked.stderr
+        assert other.home.secrets() == was
+        other.ok(*words, "--key", str(key), "--yes")
+        assert content(other) == then
+        assert other.home.secrets().pseudonym_key == filled.home.secrets().pseudonym_key
+        send_one(other)  # what comes now is that member's too
+        assert json.loads(other.ok("status", "--json"))["problems"] == []
+    finally:
+        other.down()
+
+
 def test_no_room_is_said_and_what_was_there_stays_good(filled: Stack, tmp_path: Path) -> None:
     to = tmp_path / "place"
     backup(filled, "--to", str(to))
@@ -410,6 +436,19 @@ def test_no_room_is_said_and_what_was_there_stays_good(filled: Stack, tmp_path: 
     assert done.returncode == 1
     assert "name another place" in done.stderr
     assert len(list((to / "manifests").iterdir())) == 1
+
+
+def test_a_deletion_leaves_backups_and_names_them(own_stack: Stack, tmp_path: Path) -> None:
+    own_stack.ok("up")
+    send_one(own_stack)
+    backup(own_stack)
+    backup(own_stack, "--to", str(tmp_path / "place"))
+    done = own_stack.run("down", "--delete-data", "--yes")
+    for where in (own_stack.home.backups, tmp_path / "place"):
+        assert f"A backup stays in {where}, until" in done.stderr
+    own_stack.ok("up")
+    own_stack.ok("restore")
+    assert own_stack.member("SELECT count() FROM telemetry_events") == [(1,)]
 
 
 def test_a_backup_needs_clickhouse_and_says_so(own_stack: Stack) -> None:
