@@ -288,6 +288,19 @@ CREATE VIEW telemetry.prices
 AS SELECT *
 FROM `values`('model String, since Date, input Nullable(Decimal(18, 6)), output Nullable(Decimal(18, 6)), cache_write_5m Nullable(Decimal(18, 6)), cache_write_1h Nullable(Decimal(18, 6)), cache_read Nullable(Decimal(18, 6))', ('claude-opus-5-5', '1970-01-01', '4', '20', '5', '8', '0.2'), ('claude-opus-5', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-8', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-7', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-6', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-5', '1970-01-01', '5', '25', '6.25', '10', '0.5'), ('claude-opus-4-1', '1970-01-01', '15', '75', '18.75', '30', '1.5'), ('claude-opus-4', '1970-01-01', '15', '75', '18.75', '30', '1.5'), ('claude-sonnet-5-5', '1970-01-01', '2', '10', '2.5', '4', '0.1'), ('claude-sonnet-5', '1970-01-01', '2', '10', '2.5', '4', '0.2'), ('claude-sonnet-4-6', '1970-01-01', '3', '15', '3.75', '6', '0.3'), ('claude-sonnet-4-5', '1970-01-01', '3', '15', '3.75', '6', '0.3'), ('claude-sonnet-4', '1970-01-01', '3', '15', '3.75', '6', '0.3'), ('claude-3-7-sonnet', '1970-01-01', '3', '15', '3.75', '6', '0.3'), ('claude-haiku-4-5', '1970-01-01', '1', '5', '1.25', '2', '0.1'), ('claude-3-5-haiku', '1970-01-01', '0.8', '4', '1', '1.6', '0.08'), ('claude-fable-5-1', '1970-01-01', '10', '50', '12.5', '20', '0.25'), ('claude-fable-5', '1970-01-01', '10', '50', '12.5', '20', '1'));
 
+CREATE TABLE telemetry.purge_requests
+(
+    `id` String COMMENT 'Random; stands in the evidence too',
+    `member` LowCardinality(String) COMMENT 'Who asked; empty once it is done',
+    `session_id` String COMMENT 'Which session is to go; empty: everything of that member, or done',
+    `requested_at` DateTime,
+    `done_at` DateTime COMMENT '1970-01-01: not yet',
+    `written_at` DateTime64(3) DEFAULT now64(3)
+)
+ENGINE = ReplacingMergeTree(written_at)
+ORDER BY id
+SETTINGS index_granularity = 8192;
+
 CREATE VIEW telemetry.retention
 (
     `events_days` UInt8,
@@ -1010,7 +1023,7 @@ SELECT
     a[kind] AS content,
     a['telemetry.synthetic'] AS synthetic
 FROM telemetry.otel_logs_in
-WHERE NOT arrayExists(x -> (((x.2) >= Timestamp) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged);
+WHERE NOT arrayExists(x -> (((x.2) >= toDateTime64(Timestamp, 3, 'UTC')) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged);
 
 CREATE MATERIALIZED VIEW telemetry.kept_out_gauge_mv TO telemetry.kept_out
 (
@@ -1027,7 +1040,7 @@ SELECT
     today() AS day,
     count() AS records
 FROM telemetry.otel_metrics_gauge_in
-WHERE arrayExists(x -> (((x.2) >= TimeUnix) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged)
+WHERE arrayExists(x -> (((x.2) >= toDateTime64(TimeUnix, 3, 'UTC')) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged)
 HAVING records > 0;
 
 CREATE MATERIALIZED VIEW telemetry.kept_out_logs_mv TO telemetry.kept_out
@@ -1045,7 +1058,7 @@ SELECT
     today() AS day,
     count() AS records
 FROM telemetry.otel_logs_in
-WHERE arrayExists(x -> (((x.2) >= Timestamp) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged)
+WHERE arrayExists(x -> (((x.2) >= toDateTime64(Timestamp, 3, 'UTC')) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged)
 HAVING records > 0;
 
 CREATE MATERIALIZED VIEW telemetry.kept_out_sum_mv TO telemetry.kept_out
@@ -1063,7 +1076,7 @@ SELECT
     today() AS day,
     count() AS records
 FROM telemetry.otel_metrics_sum_in
-WHERE arrayExists(x -> (((x.2) >= TimeUnix) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged)
+WHERE arrayExists(x -> (((x.2) >= toDateTime64(TimeUnix, 3, 'UTC')) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged)
 HAVING records > 0;
 
 CREATE VIEW telemetry.labels
@@ -1135,7 +1148,7 @@ SELECT
     mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'telemetry.dropped', 'telemetry.purge_hash')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra,
     arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_metrics_gauge_in
-WHERE NOT arrayExists(x -> (((x.2) >= TimeUnix) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged);
+WHERE NOT arrayExists(x -> (((x.2) >= toDateTime64(TimeUnix, 3, 'UTC')) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged);
 
 CREATE MATERIALIZED VIEW telemetry.metric_points_sum_mv TO telemetry.metric_points
 (
@@ -1222,7 +1235,25 @@ SELECT
     mapConcat(mapFilter((k, v) -> (k NOT IN ('member', 'team', 'chapter', 'git.branch', 'service.name', 'service.version', 'os.type', 'host.arch', 'telemetry.dropped', 'telemetry.purge_hash')), r), mapFilter((k, v) -> (NOT has(texts, k)), a)) AS extra,
     arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_metrics_sum_in
-WHERE NOT arrayExists(x -> (((x.2) >= TimeUnix) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged);
+WHERE NOT arrayExists(x -> (((x.2) >= toDateTime64(TimeUnix, 3, 'UTC')) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (Attributes['telemetry.purge_hash'])))), purged);
+
+CREATE VIEW telemetry.purge_status
+(
+    `id` String,
+    `what` String,
+    `requested_at` DateTime,
+    `done_at` Nullable(DateTime),
+    `days` Int64
+)
+DEFINER = telemetry_views SQL SECURITY DEFINER
+AS SELECT
+    id,
+    if((session_id = '') AND (member = ''), '', if(session_id = '', 'member', 'session')) AS what,
+    requested_at,
+    nullIf(done_at, toDateTime(0)) AS done_at,
+    dateDiff('day', requested_at, if(p.done_at = toDateTime(0), now(), p.done_at)) AS days
+FROM telemetry.purge_requests AS p
+FINAL;
 
 CREATE VIEW telemetry.retention_held
 (
@@ -1711,7 +1742,7 @@ SELECT
     mapConcat(mapFilter((k, v) -> (NOT has(context_texts, k)), r), mapFilter((k, v) -> ((NOT has(texts, k)) AND (NOT (has(numbers, k) AND (number(v) IS NOT NULL))) AND (NOT ((k IN ('cost_usd', 'cost_usd_micros')) AND (cost_usd IS NOT NULL))) AND (NOT ((k = 'success') AND (v IN ('true', 'false')))) AND (NOT ((k = 'app.version') AND (v = (r['service.version'])))) AND (NOT ((k = 'weight') AND (toFloat64OrZero(v) > 0)))), a)) AS extra,
     arrayFilter(x -> (x != ''), splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_logs_in
-WHERE NOT arrayExists(x -> (((x.2) >= Timestamp) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged);
+WHERE NOT arrayExists(x -> (((x.2) >= toDateTime64(Timestamp, 3, 'UTC')) AND (((x.1) = (ResourceAttributes['telemetry.purge_hash'])) OR ((x.1) = (LogAttributes['telemetry.purge_hash'])))), purged);
 
 CREATE VIEW telemetry.tools_daily
 (

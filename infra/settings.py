@@ -238,6 +238,18 @@ class Chapters(_Group):
         return value
 
 
+class Privacy(_Group):
+    """What keeps a member from being told from figures of a group."""
+
+    cohort_floor: int = Field(
+        1,
+        ge=1,
+        le=50,
+        description="members that figures of a group must come from; a purge deletes days of "
+        "groups below it, and below 2 always",
+    )
+
+
 class Code(_Group):
     """What keeps code out of texts, whatever `content` says."""
 
@@ -339,6 +351,7 @@ class Settings(_Group):
     stores: Stores = Field(default_factory=Stores)
     budget: Budget = Field(default_factory=Budget)
     context: Context = Field(default_factory=Context)
+    privacy: Privacy = Field(default_factory=Privacy)
     code: Code = Field(default_factory=Code)
     sanitize: Sanitize = Field(default_factory=Sanitize)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from infra.warehouse import names
 from scripts import parquet, supervise, warehouse
 from scripts.console import step
 from scripts.errors import Failure
+from stacks import copies
 from stacks.embedded.processes import Layout
 from stacks.home import PROJECT, Home, write_private
 
@@ -217,6 +218,9 @@ class Cleaner:
                 )
             )
             _write_manifest(folder, [*there, *written])
+            # A deletion on request must find it.
+            known = copies.Copy("archive", str(folder), datetime.now(UTC))
+            copies.replace(self.home, "archive", str(folder), [known])
         return tuple(written)
 
     # --- delete
@@ -297,12 +301,13 @@ def _date(day: str) -> date:
     return date.fromisoformat(day)
 
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
+"""Of an archive: its files."""
 
 
 def read_manifest(folder: Path) -> list[Archived]:
     """What an archive holds. Raises Failure where that cannot be read."""
-    file = folder / _MANIFEST
+    file = folder / MANIFEST
     if not file.exists():
         return []
     try:
@@ -313,7 +318,18 @@ def read_manifest(folder: Path) -> list[Archived]:
 
 def _write_manifest(folder: Path, files: Sequence[Archived]) -> None:
     data = {"format": 1, "files": [asdict(each) for each in files]}
-    write_private(folder / _MANIFEST, json.dumps(data, indent=1) + "\n")
+    write_private(folder / MANIFEST, json.dumps(data, indent=1) + "\n")
+
+
+def replace_in_manifest(folder: Path, old: Archived, made: parquet.Written) -> None:
+    """A file of an archive was written anew; with no rows left, it goes."""
+    files = [each for each in read_manifest(folder) if each.file != old.file]
+    if made.rows:
+        new = replace(old, rows=made.rows, bytes=made.bytes, sha256=made.sha256)
+        files = sorted([*files, new], key=lambda each: (each.table, each.day, each.file))
+    else:
+        (folder / old.file).unlink()
+    _write_manifest(folder, files)
 
 
 def cleanup(

@@ -708,6 +708,72 @@ def cleanup(
 
 @app.command()
 @_command
+def purge(
+    member: Annotated[
+        str, typer.Option(help="Everything of a member, by id; `me` is you.", show_default=False)
+    ] = "",
+    session: Annotated[str, typer.Option(help="Everything of a session.", show_default=False)] = "",
+    request: Annotated[
+        bool, typer.Option("--request", help="Only note that it is asked for.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be deleted.")
+    ] = False,
+    verify: Annotated[
+        Path | None,
+        typer.Option(help="Check an evidence file instead; its key stands beside it."),
+    ] = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Delete everything of one member or session, for ever: rows, queue, archives, backups."""
+    from scripts import evidence
+    from scripts import purge as purging
+
+    settings, home = _state()
+    if verify is not None:
+        content = evidence.verify(verify, verify.with_name("public-key.pem"))
+        if json:
+            print_json(content)
+        else:
+            out.print(f"{verify} is as it was signed on {content['done_at']}.", markup=False)
+        return
+    if bool(member) == bool(session):
+        raise Misuse("Say what is to go: --member ID, --member me, or --session ID.")
+    target = purging.Target("session", session)
+    if member:
+        own = home.secrets().member
+        target = purging.Target("member", own if member == "me" else member)
+    if request:
+        number = purging.request(settings, home, target)
+        if json:
+            print_json({"number": number})
+        else:
+            out.print(f"Noted as {number}; within {purging.PROMISED_DAYS} days it is done.")
+        return
+
+    def agreed(plan: purging.Plan) -> bool:
+        if dry_run or not json:
+            say(f"This deletes, for ever, of {target.kind} {target.value}:")
+            for line in purging.lines(plan):
+                say(f"  {line}")
+        return not dry_run and (yes or _agreed("Delete?"))
+
+    done = purging.purge(settings, home, target, agreed=agreed)
+    if json:
+        print_json(done.as_json())
+    if isinstance(done, purging.Plan):
+        if not dry_run:
+            out.print("Nothing was deleted.")
+        raise typer.Exit(0 if dry_run else 1)
+    if not json:
+        for place in done.places:
+            out.print(f"  {place.before:,} {place.what} in {place.where}", markup=False)
+        out.print(f"Gone. What was done, signed: {done.evidence}", markup=False)
+
+
+@app.command()
+@_command
 def report(
     about: Annotated[Literal["month", "retention"], typer.Argument(help="What it is about.")],
     month: Annotated[

@@ -72,3 +72,9 @@ def queues(found: list[Sample]) -> dict[str, Queue]:
             refused=of(f"otelcol_exporter_enqueue_failed_{items}"),
         )
     return {signal: queue for signal, queue in made.items() if queue.limit_bytes}
+
+
+def waiting(settings: Settings) -> int | None:
+    """Bytes that wait for ClickHouse; None where the collector does not answer."""
+    found = queues(samples(settings))
+    return sum(each.bytes for each in found.values()) if found else None

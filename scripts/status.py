@@ -21,6 +21,7 @@ from scripts import (
     delivery,
     files,
     login,
+    purge,
     queries,
     supervise,
     tick,
@@ -131,6 +132,7 @@ class _Stored:
     gaps: tuple[int, ...] | None = None
     """Missing events by session."""
     quiet: tuple[str, ...] = ()
+    late_purges: tuple[str, ...] = ()
 
 
 def _ask(client: Client, name: str, **given: str) -> list[dict[str, Any]]:
@@ -162,6 +164,7 @@ def _stored(settings: Settings, home: Home) -> _Stored:
             f"{each['member']} ({each['quiet_days']} days)"
             for each in _ask(client, _QUIET)[:_SHOWN]
         ),
+        tuple(purge.overdue(client)),
     )
 
 
@@ -199,6 +202,7 @@ def status(settings: Settings, home: Home) -> Status:
         log = delivery.log_of(settings, home, stack)
         problems += [each.said for each in delivery.stuck(log, waiting, datetime.now(UTC))]
     stored = _stored(settings, home) if clickhouse and home.secrets_folder.exists() else _Stored()
+    problems += stored.late_purges
     odd = aside.aside(layout.aside)
     if odd.said:
         problems.append(f"{odd.said}, but in {layout.aside}")

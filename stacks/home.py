@@ -75,6 +75,11 @@ class Home:
         return self.path / "backups"
 
     @property
+    def evidence(self) -> Path:
+        """Signed files that say what was purged."""
+        return self.path / "evidence"
+
+    @property
     def copies(self) -> Path:
         """Which copies of what is stored there are, backups and archives (stacks/copies.py)."""
         return self.path / "copies.json"

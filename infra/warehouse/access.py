@@ -127,6 +127,8 @@ def users(
             "GRANT SYSTEM FLUSH LOGS ON *.*",
             f"GRANT SYSTEM VIEWS ON {names.DATABASE}.*",
             "GRANT SET DEFINER ON *",
+            # Purging takes people out of the audit too, and nothing else of it.
+            *(f"GRANT ALTER UPDATE ON system.{log}" for log in names.AUDIT_LOGS),
         ],
         # Where any user has a row filter, one without sees nothing.
         filters=dict.fromkeys((*names.OWN_EVENTS, *names.OWN_ROWS), "1"),
@@ -144,9 +146,10 @@ def users(
             *(f"GRANT SELECT, INSERT ON {names.DATABASE}.{table}" for table in names.OWN_EVENTS),
             f"GRANT INSERT ON {names.DATABASE}.{names.TOUCHED_DAYS}",
             f"GRANT SELECT ON {names.DATABASE}.{names.SUPPRESSIONS}",
+            f"GRANT SELECT ON {names.DATABASE}.{names.PURGE_REQUESTS}",
             f"GRANT SELECT, INSERT ON {names.DATABASE}.{names.KEPT_OUT}",
         ],
-        filters=dict.fromkeys(names.OWN_EVENTS, "1"),
+        filters=dict.fromkeys((*names.OWN_EVENTS, names.PURGE_REQUESTS), "1"),
     )
     for member, hashed in sorted(members.password_hashes.items()):
         everybody[escape(member)] = _member(member, hashed, alone=len(members.password_hashes) == 1)

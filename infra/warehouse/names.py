@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 DATABASE = "telemetry"
+AUDIT_LOGS = ("query_log", "query_views_log", "session_log")
+"""Of `system`: who asked what, and who logged in."""
 
 INGEST_USER = "telemetry_ingest"
 ADMIN_USER = "telemetry_admin"
@@ -20,6 +22,8 @@ TOUCHED_DAYS = "touched_days"
 SESSION_LABELS = "session_labels"
 SUPPRESSIONS = "suppressions"
 KEPT_OUT = "kept_out"
+PURGE_REQUESTS = "purge_requests"
+PURGE_STATUS = "purge_status"
 RETENTION = "retention"
 PRICES = "prices"
 BUDGET = "budget"
@@ -43,7 +47,7 @@ DAILY_METRICS_KEEP = "daily_metrics_keep"
 
 OWN_EVENTS = (EVENTS, METRIC_POINTS, CONTENT)
 """Tables of which a member sees their own rows, self-tests left out."""
-OWN_ROWS = (SESSION_LABELS, *(f"{name}_store" for name in SUMMARIES))
+OWN_ROWS = (SESSION_LABELS, PURGE_REQUESTS, *(f"{name}_store" for name in SUMMARIES))
 """Tables of which a member sees their own rows."""
 DAILY_METRICS_KEPT = "daily_metrics_kept"
 
@@ -53,6 +57,7 @@ BACKED_UP_WHOLE = (
     SESSION_LABELS,
     DAILY_METRICS_KEPT,
     SUPPRESSIONS,
+    PURGE_REQUESTS,
     DELETIONS,
     RETENTION_REPORTS,
 )
@@ -68,6 +73,7 @@ SHARED = (
     PRICES,
     BUDGET,
     KEPT_OUT,
+    PURGE_STATUS,
     "labels",
     "labelled_events",
     "sessions",

@@ -41,10 +41,19 @@ def _shared(settings: Settings) -> dict[str, object]:
     return {
         "mark_cache_size": 64 * _MIB,
         "uncompressed_cache_size": 0,
+        # A summary that was replaced is gone from the disk soon.
+        "database_atomic_delay_before_drop_table_sec": 10,
         "merge_tree": {
             # What the collector was told is stored stays stored through a power cut.
             "fsync_after_insert": int(settings.queue.fsync),
             "fsync_part_directory": int(settings.queue.fsync),
+            # What was deleted is gone from the disk soon. Where parts are synced, none that was
+            # replaced is needed after a power cut.
+            "finished_mutations_to_keep": 1,  # 0 means all of them
+            "old_parts_lifetime": 1 if settings.queue.fsync else 480,
+            "cleanup_delay_period": 2,
+            "cleanup_delay_period_random_add": 1,
+            "max_cleanup_delay_period": 10,
         },
         "access_control_improvements": {
             "users_without_row_policies_can_read_rows": "false",

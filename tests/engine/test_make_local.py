@@ -162,6 +162,7 @@ def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_pa
             "budget",
             "context",
             "content",
+            "privacy",
             "code",
             "sanitize",
         )

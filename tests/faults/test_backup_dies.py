@@ -14,7 +14,8 @@ import pytest
 
 from tests import recorded
 from tests.conftest import TELEMETRY, Stack, until
-from tests.faults.test_machine import fill, small_disk
+from tests.faults.common import fill
+from tests.faults.test_machine import small_disk
 
 pytestmark = pytest.mark.stack
 

@@ -1,6 +1,6 @@
 -- Sampling and purging. A row says how many sessions its session stands for, and what counts as a session is
 -- said once, in sessions_daily. What comes, late or again, of someone who was purged is kept out by the hashes that
--- records bring along.
+-- records bring along; times are compared in milliseconds, because there is no year 2299 in nanoseconds.
 
 ALTER TABLE telemetry.telemetry_events
     ADD COLUMN IF NOT EXISTS session_weight Float64 DEFAULT 1 COMMENT 'How many sessions this event''s session stands for; 0: of that session only requests and errors are here' AFTER weight;
@@ -129,7 +129,7 @@ SELECT
             AND NOT (k = 'weight' AND toFloat64OrZero(v) > 0), a)) AS extra,
     arrayFilter(x -> x != '', splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_logs_in
-WHERE NOT arrayExists(x -> x.2 >= Timestamp AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = LogAttributes['telemetry.purge_hash']), purged);
+WHERE NOT arrayExists(x -> x.2 >= toDateTime64(Timestamp, 3, 'UTC') AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = LogAttributes['telemetry.purge_hash']), purged);
 
 ALTER TABLE telemetry.metric_points_sum_mv MODIFY QUERY
 WITH
@@ -179,7 +179,7 @@ SELECT
         mapFilter((k, v) -> NOT has(texts, k), a)) AS extra,
     arrayFilter(x -> x != '', splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_metrics_sum_in
-WHERE NOT arrayExists(x -> x.2 >= TimeUnix AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = Attributes['telemetry.purge_hash']), purged);
+WHERE NOT arrayExists(x -> x.2 >= toDateTime64(TimeUnix, 3, 'UTC') AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = Attributes['telemetry.purge_hash']), purged);
 
 ALTER TABLE telemetry.metric_points_gauge_mv MODIFY QUERY
 WITH
@@ -212,7 +212,7 @@ SELECT
         mapFilter((k, v) -> NOT has(texts, k), a)) AS extra,
     arrayFilter(x -> x != '', splitByChar(',', concat(a['telemetry.dropped'], ',', r['telemetry.dropped'], ',', ScopeAttributes['telemetry.dropped']))) AS dropped
 FROM telemetry.otel_metrics_gauge_in
-WHERE NOT arrayExists(x -> x.2 >= TimeUnix AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = Attributes['telemetry.purge_hash']), purged);
+WHERE NOT arrayExists(x -> x.2 >= toDateTime64(TimeUnix, 3, 'UTC') AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = Attributes['telemetry.purge_hash']), purged);
 
 ALTER TABLE telemetry.event_content_mv MODIFY QUERY
 WITH
@@ -232,7 +232,7 @@ SELECT
     a[kind] AS content,
     a['telemetry.synthetic'] AS synthetic
 FROM telemetry.otel_logs_in
-WHERE NOT arrayExists(x -> x.2 >= Timestamp AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = LogAttributes['telemetry.purge_hash']), purged);
+WHERE NOT arrayExists(x -> x.2 >= toDateTime64(Timestamp, 3, 'UTC') AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = LogAttributes['telemetry.purge_hash']), purged);
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.kept_out_logs_mv TO telemetry.kept_out
 DEFINER = telemetry_views SQL SECURITY DEFINER
@@ -240,7 +240,7 @@ AS WITH
     (SELECT groupArray((hash, until)) FROM telemetry.suppressions) AS purged
 SELECT today() AS day, count() AS records
 FROM telemetry.otel_logs_in
-WHERE arrayExists(x -> x.2 >= Timestamp AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = LogAttributes['telemetry.purge_hash']), purged)
+WHERE arrayExists(x -> x.2 >= toDateTime64(Timestamp, 3, 'UTC') AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = LogAttributes['telemetry.purge_hash']), purged)
 HAVING records > 0;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.kept_out_sum_mv TO telemetry.kept_out
@@ -249,7 +249,7 @@ AS WITH
     (SELECT groupArray((hash, until)) FROM telemetry.suppressions) AS purged
 SELECT today() AS day, count() AS records
 FROM telemetry.otel_metrics_sum_in
-WHERE arrayExists(x -> x.2 >= TimeUnix AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = Attributes['telemetry.purge_hash']), purged)
+WHERE arrayExists(x -> x.2 >= toDateTime64(TimeUnix, 3, 'UTC') AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = Attributes['telemetry.purge_hash']), purged)
 HAVING records > 0;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.kept_out_gauge_mv TO telemetry.kept_out
@@ -258,7 +258,7 @@ AS WITH
     (SELECT groupArray((hash, until)) FROM telemetry.suppressions) AS purged
 SELECT today() AS day, count() AS records
 FROM telemetry.otel_metrics_gauge_in
-WHERE arrayExists(x -> x.2 >= TimeUnix AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = Attributes['telemetry.purge_hash']), purged)
+WHERE arrayExists(x -> x.2 >= toDateTime64(TimeUnix, 3, 'UTC') AND (x.1 = ResourceAttributes['telemetry.purge_hash'] OR x.1 = Attributes['telemetry.purge_hash']), purged)
 HAVING records > 0;
 
 -- --- sessions_daily
