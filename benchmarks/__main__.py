@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import proof, results, rules, start, volume
+from benchmarks import fsync, proof, results, rules, start, volume
 
 _EVENTS = 10_000_000
 
@@ -25,13 +25,19 @@ def main() -> None:
     )
     parser.add_argument("--proof", action="store_true", help="only what the rules find, by class")
     parser.add_argument("--rules", action="store_true", help="only what the rules cost")
+    parser.add_argument(
+        "--fsync", action="store_true", help="only what surviving a power cut costs"
+    )
     chosen = parser.parse_args()
     only_volume = chosen.volume or chosen.volume_rows is not None
-    everything = not (chosen.start or chosen.cold or only_volume or chosen.proof or chosen.rules)
+    parts = (chosen.start, chosen.cold, only_volume, chosen.proof, chosen.rules, chosen.fsync)
+    everything = not any(parts)
     if chosen.proof or everything:
         proof.measure()
     if chosen.rules or everything:
         rules.measure()
+    if chosen.fsync or everything:
+        fsync.measure()
     if chosen.start or chosen.cold or everything:
         start.measure(cold=chosen.cold)
     if only_volume or everything:

@@ -8,6 +8,7 @@ Prometheus, where settings ask for it, is only named or found.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -29,6 +30,9 @@ from stacks.home import PROJECT, write_private
 BUILD = PROJECT / "build"
 COLLECTOR_SOURCES = PROJECT / "toolchain" / "collector"
 COLLECTOR = BUILD / "otelcol-telemetry"
+_PATCHED = "go.opentelemetry.io/collector/exporter/exporterhelper"
+_PATCH = "patches/exporterhelper.patch"
+"""Without it, a collector that is killed while it starts loses what the one before had in hand."""
 LIBCHDB_PACKAGE = PROJECT / "toolchain" / "clickhouse"
 LIBCHDB_FOLDER = BUILD / "chdb"
 LIBCHDB_VERSION = "26.7.3-stable.1"
@@ -171,9 +175,44 @@ def _program(path: Path, version: str, origin: str) -> Program:
 
 def _sources_hash() -> str:
     digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum", "main.go", "components.go"):
+    for name in ("go.mod", "go.sum", "main.go", "components.go", _PATCH):
         digest.update((COLLECTOR_SOURCES / name).read_bytes())
     return digest.hexdigest()
+
+
+def patched(text: str, patch: str) -> str:
+    """A text with a unified diff of it applied. Raises ValueError where the two do not fit."""
+    for hunk in re.split(r"^@@.*\n", patch, flags=re.MULTILINE)[1:]:
+        lines = hunk.splitlines(keepends=True)
+        old, new = ("".join(line[1:] for line in lines if line[0] in kept) for kept in (" -", " +"))
+        if text.count(old) != 1:
+            raise ValueError(f"the patch does not fit: {old[:200]!r}")
+        text = text.replace(old, new)
+    return text
+
+
+def _with_patch() -> Path:
+    """A go.mod that takes the module with our patch instead of the one that was published."""
+    command = ["go", "mod", "download", "-json", _PATCHED]
+    done = subprocess.run(command, cwd=COLLECTOR_SOURCES, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failure(f"The collector could not be built (`{' '.join(command)}`):\n{done.stderr}")
+    published, folder = Path(json.loads(done.stdout)["Dir"]), BUILD / "exporterhelper"
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in published.rglob("*"):  # by hand: the cache is read-only, folders too
+        if file.is_file() and not file.name.endswith("_test.go"):
+            copy = folder / file.relative_to(published)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+    patch = (COLLECTOR_SOURCES / _PATCH).read_text(encoding="utf-8")
+    file = folder / patch.split()[1].removeprefix("a/")
+    file.write_text(patched(file.read_text(encoding="utf-8"), patch), encoding="utf-8")
+    modules = BUILD / "collector.mod"
+    text = (COLLECTOR_SOURCES / "go.mod").read_text(encoding="utf-8")
+    place = os.path.relpath(folder, COLLECTOR_SOURCES)
+    modules.write_text(f"{text}\nreplace {_PATCHED} => {json.dumps(place)}\n", encoding="utf-8")
+    shutil.copyfile(COLLECTOR_SOURCES / "go.sum", modules.with_suffix(".sum"))
+    return modules
 
 
 def _collector_is_built() -> bool:
@@ -191,6 +230,7 @@ def _built_collector() -> Program:
             "build",
             "-v",
             "-mod=readonly",
+            f"-modfile={_with_patch()}",
             "-buildvcs=false",
             "-trimpath",
             "-ldflags",

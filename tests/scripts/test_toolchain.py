@@ -162,3 +162,11 @@ def test_the_libchdb_version_is_the_locked_one() -> None:
     assert f'"version": "{toolchain.LIBCHDB_VERSION}"' in lock
     assert '"integrity": "sha512-' in lock
     assert '"resolved"' not in lock
+
+
+def test_a_patch_is_applied_whole_or_not_at_all() -> None:
+    patch = "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n@@ -4,1 +4,2 @@\n four\n+five\n"
+    assert toolchain.patched("one\ntwo\nthree\nfour\n", patch) == "one\n2\nthree\nfour\nfive\n"
+    for other in ("one\n2\nfour\n", "one\ntwo\none\ntwo\nfour\n"):
+        with pytest.raises(ValueError, match="does not fit"):
+            toolchain.patched(other, patch)
