@@ -63,8 +63,8 @@ def enabled(settings: Settings, context: WorkContext) -> tuple[Variable, ...]:
         ),
         Variable(
             "CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS",
-            "1000",
-            "How long an exit may wait for the collector, should it hang.",
+            "500",
+            "Milliseconds an exit waits for a collector that hangs or has no room.",
         ),
         Variable("OTEL_METRICS_INCLUDE_SESSION_ID", "true", "Without it, events have no session."),
         Variable("OTEL_METRICS_INCLUDE_VERSION", "true", "Which client version reported."),
