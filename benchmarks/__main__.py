@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import proof, results, rules, start, volume
+from benchmarks import client, load, proof, results, rules, start, volume
 
 _EVENTS = 10_000_000
 
@@ -25,15 +25,32 @@ def main() -> None:
     )
     parser.add_argument("--proof", action="store_true", help="only what the rules find, by class")
     parser.add_argument("--rules", action="store_true", help="only what the rules cost")
+    parser.add_argument("--client", action="store_true", help="only whether the client is slowed")
+    parser.add_argument(
+        "--rounds", type=int, default=client.ROUNDS, metavar="N", help="turns of it in each state"
+    )
+    parser.add_argument("--load", action="store_true", help="only many sessions at once")
     chosen = parser.parse_args()
     only_volume = chosen.volume or chosen.volume_rows is not None
-    everything = not (chosen.start or chosen.cold or only_volume or chosen.proof or chosen.rules)
+    everything = not (
+        chosen.start
+        or chosen.cold
+        or only_volume
+        or chosen.proof
+        or chosen.rules
+        or chosen.client
+        or chosen.load
+    )
     if chosen.proof or everything:
         proof.measure()
     if chosen.rules or everything:
         rules.measure()
     if chosen.start or chosen.cold or everything:
         start.measure(cold=chosen.cold)
+    if chosen.client or everything:
+        client.measure(chosen.rounds)
+    if chosen.load or everything:
+        load.measure()
     if only_volume or everything:
         volume.measure(chosen.volume_rows or _EVENTS)
     print(results.RESULTS.read_text())

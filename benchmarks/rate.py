@@ -93,14 +93,6 @@ def _templates(client: Client) -> list[bytes]:
     return found
 
 
-def _cpu(stack: Stack) -> dict[str, float]:
-    found = {}
-    for name, family in stack.families().items():
-        times = [process.cpu_times() for process in family]
-        found[name] = sum(each.user + each.system for each in times)
-    return found
-
-
 def measure(stack: Stack, client: Client, seconds: int = SECONDS) -> Rate:
     """Send for a while what no event of the store is, and wait until all of it is stored."""
     templates = _templates(client)
@@ -130,7 +122,7 @@ def measure(stack: Stack, client: Client, seconds: int = SECONDS) -> Rate:
     def rows(final: int) -> int:
         return int(str(client.command(f"SELECT count() FROM {table}", settings={"final": final})))
 
-    there, before = rows(1), _cpu(stack)
+    there, before = rows(1), stack.cpu()
     began = time.monotonic()
     threads = [threading.Thread(target=send) for _ in range(CONNECTIONS)]
     for thread in threads:
@@ -140,7 +132,7 @@ def measure(stack: Stack, client: Client, seconds: int = SECONDS) -> Rate:
     sent = next(accepted) * RECORDS
     until(lambda: rows(0) >= there + sent, seconds=600)
     took = time.monotonic() - began
-    after = _cpu(stack)
+    after = stack.cpu()
     assert rows(1) == there + sent, "every event is a row of its own"
     return Rate(
         events=sent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -38,7 +39,7 @@ def supervisor(machine: Machine) -> Supervisor:
 
 
 def well(machine: Machine) -> None:
-    """Wait until both programs answer and nothing waits for ClickHouse."""
+    """Wait until both programs answer."""
     ports = machine.settings.ports
     for address in (
         f"http://127.0.0.1:{ports.health}/",
@@ -125,12 +126,12 @@ def _collector(machine: Machine) -> int:
 
 @contextmanager
 def _killing(machine: Machine, name: str) -> Iterator[None]:
-    """Meanwhile kill a program at random moments, a second or so after it has come back."""
+    """Meanwhile kill a program at random moments, some seconds after it has come back."""
     done = threading.Event()
 
     def kill() -> None:
         dead = 0
-        while not done.wait(random.uniform(0, 2)):
+        while not done.wait(random.uniform(0.5, 2.5)):
             state = supervisor(machine).states()[name]
             if state.runs and state.pid != dead:
                 with suppress(ProcessLookupError):  # it ended by itself just now
@@ -190,3 +191,11 @@ def fill(machine: Machine) -> None:
                 )
                 assert reply.status in (200, 503), reply.status
                 refused += reply.status == 503
+
+
+def queued(machine: Machine) -> float:
+    """Bytes that wait for ClickHouse, of logs and metrics."""
+    address = f"http://127.0.0.1:{machine.settings.ports.collector_metrics}/metrics"
+    text = urllib3.request("GET", address, timeout=30).data.decode()
+    sizes = re.findall(r'^otelcol_exporter_queue_size{.*"clickhouse".*} (\S+)$', text, re.MULTILINE)
+    return sum(map(float, sizes))
