@@ -100,8 +100,9 @@ def disabled() -> tuple[Variable, ...]:
     """Variables that switch telemetry off, whatever was set before."""
     return (
         Variable("CLAUDE_CODE_ENABLE_TELEMETRY", "0", "The main switch."),
-        Variable("OTEL_LOGS_EXPORTER", "none", "No events."),
-        Variable("OTEL_METRICS_EXPORTER", "none", "No counters."),
+        # Client 2.0.1 reads a main switch of 0 as on, and does not start where `none` is named.
+        Variable("OTEL_LOGS_EXPORTER", "", "No events."),
+        Variable("OTEL_METRICS_EXPORTER", "", "No counters."),
     )
 
 
