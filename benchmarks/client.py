@@ -34,6 +34,7 @@ _EXIT_SECONDS, _TURN_SECONDS, _ANSWER_MS = 1.0, 0.1, 50
 """Goals: how much later an exit and a turn's last answer may be, and 99 of 100 answers."""
 _SENDERS, _A_SECOND, _SECONDS = 4, 12.5, 10
 """Each sends so many requests a second, for so long."""
+_PAGE = 4096
 _SMALL = {"queue": {"maxMib": 64}}
 
 
@@ -79,6 +80,8 @@ class Answers:
     status: Counter[int] = field(default_factory=Counter)
     unanswered: int = 0
     """Nobody listened, or the collector died over it."""
+    synced: list[float] = field(default_factory=list)
+    """Seconds that each plain write and sync to the same disk took meanwhile."""
 
     @property
     def quantiles(self) -> Quantiles:
@@ -115,10 +118,23 @@ def _ask(stack: Stack) -> Answers:
                 found.status[reply.status] += 1
             due = max(due + 1 / _A_SECOND, time.monotonic())
 
+    def sync() -> None:
+        with tempfile.TemporaryFile(dir=stack.home.path, buffering=0) as stream:
+            while time.monotonic() < began + _SECONDS:
+                stream.seek(0)
+                stream.write(os.urandom(_PAGE))
+                wrote = time.monotonic()
+                os.fsync(stream.fileno())
+                found.synced.append(time.monotonic() - wrote)
+                time.sleep(1 / _SENDERS / _A_SECOND)
+
     began = time.monotonic()
     threads = [
-        threading.Thread(target=send, args=(began + each / _A_SECOND / _SENDERS,))
-        for each in range(_SENDERS)
+        threading.Thread(target=sync),
+        *(
+            threading.Thread(target=send, args=(began + each / _A_SECOND / _SENDERS,))
+            for each in range(_SENDERS)
+        ),
     ]
     for thread in threads:
         thread.start()
@@ -243,18 +259,28 @@ def _write(turns: dict[str, list[claude.Turn]], answers: dict[str, Answers]) -> 
         f"Recorded requests of {sessions.VERSION}, each as of a new session, from {_SENDERS} "
         f"senders, {_SENDERS * _A_SECOND:.0f} a second for {_SECONDS} s in each state, each synced "
         "to disk but for the one state. *Unanswered*: nobody listened, or the collector was killed "
-        "over it. *Disk busy*: somebody else writes 4 MiB at a time to the same disk, and syncs.",
+        "over it. *Disk busy*: somebody else writes 4 MiB at a time to the same disk, and syncs. "
+        "*Plain sync*, the baseline: 4 KiB written and synced beside it, as often as requests "
+        "came.",
         results.table(
-            ("state", "p50 ms", "p99 ms", "slowest ms", "200", "503", "unanswered"),
+            (
+                "state",
+                "p50 / p99 ms",
+                "slowest ms",
+                "200",
+                "503",
+                "unanswered",
+                "plain sync, p50 / p99 ms",
+            ),
             [
                 (
                     name,
-                    f"{each.quantiles.p50:.1f}",
-                    f"{each.quantiles.p99:.1f}",
+                    each.quantiles.both(1),
                     f"{max(each.seconds) * 1000:.1f}",
                     f"{each.status[200]}",
                     f"{each.status[503]}",
                     f"{each.unanswered}",
+                    quantiles(each.synced).both(1),
                 )
                 for name, each in answers.items()
             ],

@@ -325,8 +325,8 @@ def _write(
                     f"{len(each.acknowledged) / each.seconds:.0f}",
                     f"{each.rows['logs'] / each.seconds:,.0f}",
                     f"{each.refused}",
-                    _both(each.acknowledged, 1),
-                    _both(each.readable, 0),
+                    quantiles(each.acknowledged).both(1),
+                    quantiles(each.readable).both(0),
                     f"{each.queued_bytes / 1024**2:.2f}",
                     f"{each.drained:.1f}",
                     *(f"{cores:.2f}" for cores in each.cores.values()),
@@ -352,8 +352,3 @@ def _told(kept: list[Step], broken: list[Step], unsynced: Step) -> str:
         + f"Of {last.at_once} sessions {len(last.acknowledged):,} requests are taken, without a "
         f"sync of each {len(unsynced.acknowledged):,}."
     )
-
-
-def _both(seconds: list[float], digits: int) -> str:
-    found = quantiles(seconds)
-    return f"{found.p50:.{digits}f} / {found.p99:.{digits}f}"

@@ -27,6 +27,10 @@ class Quantiles:
     p50: float
     p99: float
 
+    def both(self, digits: int) -> str:
+        """For a table."""
+        return f"{self.p50:.{digits}f} / {self.p99:.{digits}f}"
+
 
 def quantiles(seconds: list[float]) -> Quantiles:
     """Of at least two."""
