@@ -12,13 +12,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import urllib3
 
-from benchmarks import results
+from benchmarks import results, terminal
 from benchmarks.running import Quantiles, quantiles
 from benchmarks.stack import Stack, running
 from infra import client
@@ -26,7 +26,9 @@ from scripts import env, prepare_tests
 from scripts.console import step
 from tests import api, claude, sessions, states
 
-ROUNDS = 8
+ROUNDS = 6
+_IN_TERMINAL = 3
+"""Of these rounds, so many also in a terminal."""
 _TOOLS, _THINKS_SECONDS = 3, 0.7
 """A turn of four requests and some three seconds, longer than the client waits before it sends."""
 _OFF, _FULL, _HANGS = "telemetry off", "queue full", "collector hangs"
@@ -38,36 +40,44 @@ _PAGE = 4096
 _SMALL = {"queue": {"maxMib": 64}}
 
 
-def _turns(stack: Stack, narrow: Stack, rounds: int) -> dict[str, list[claude.Turn]]:
-    """Turns by state: one of each in turn, in another order each time."""
+@dataclass
+class Seen:
+    """Of the client, in one state."""
+
+    turns: list[claude.Turn] = field(default_factory=list)
+    """In print mode."""
+    exits: list[float] = field(default_factory=list)
+    """Seconds that `/exit` took in a terminal, after a turn."""
+
+
+def _watch(stack: Stack, narrow: Stack, rounds: int) -> dict[str, Seen]:
+    """The client by state: one of each in turn, in another order each time."""
     chance = random.Random(0)
-    found: dict[str, list[claude.Turn]] = {name: [] for name in (_OFF, *states.STATES)}
+    found = {name: Seen() for name in (_OFF, *states.STATES)}
     with (
         step("Turns of the client") as shown,
-        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryDirectory() as home,
         api.Api(_TOOLS, _THINKS_SECONDS) as stand_in,
+        api.Api(1, _THINKS_SECONDS) as shorter,
     ):
+        folder = Path(home)
 
-        def turn(variables: tuple[client.Variable, ...]) -> claude.Turn:
-            given = {each.name: each.value for each in variables}
-            return claude.turn(stand_in, Path(folder), given)
+        def variables(one: Stack | None) -> dict[str, str]:
+            told = env.variables(one.settings, one.home, folder) if one else client.disabled()
+            return {each.name: each.value for each in told}
 
-        def told(one: Stack) -> tuple[client.Variable, ...]:
-            return env.variables(one.settings, one.home, Path(folder))
-
-        turn(client.disabled())  # the first one makes its home
+        claude.turn(stand_in, folder, variables(None))  # the first one makes its home
         for number in range(rounds):
             for name in chance.sample(sorted(found), len(found)):
                 shown.update(f"round {number + 1} of {rounds}: {name}")
-                if name == _OFF:
-                    one = turn(client.disabled())
-                elif name == _FULL:
-                    one = turn(told(narrow))
-                else:
-                    with states.STATES[name](stack):
-                        one = turn(told(stack))
-                assert (one.answer, one.code, one.errors) == (api.ANSWER, 0, ""), one
-                found[name].append(one)
+                one = {_OFF: None, _FULL: narrow}.get(name, stack)
+                with states.STATES[name](stack) if one is stack else nullcontext():
+                    turn = claude.turn(stand_in, folder, variables(one))
+                    if number < _IN_TERMINAL:
+                        left = terminal.leave(shorter, folder, variables(one))
+                        found[name].exits.append(left)
+                assert (turn.answer, turn.code, turn.errors) == (api.ANSWER, 0, ""), turn
+                found[name].turns.append(turn)
     return found
 
 
@@ -187,24 +197,25 @@ def measure(rounds: int) -> None:
     with running() as stack, running(**_SMALL) as narrow, states.clickhouse_away(narrow):
         with step("Filling a queue"):
             states.fill(narrow)
-        turns = _turns(stack, narrow, rounds)
+        seen = _watch(stack, narrow, rounds)
         answers = _answers(stack, narrow)
-    _write(turns, answers)
+    _write(seen, answers)
 
 
 def _verdict(well: bool) -> str:
     return "reached" if well else "**missed**"
 
 
-def _write(turns: dict[str, list[claude.Turn]], answers: dict[str, Answers]) -> None:
-    off = turns.pop(_OFF)
-    until_answer = statistics.median(each.seconds - each.leaving for each in off)
-    leaving = statistics.median(each.leaving for each in off)
-    later = {name: max(each.leaving for each in found) - leaving for name, found in turns.items()}
-    slower = {
-        name: statistics.median(each.seconds - each.leaving for each in found) - until_answer
-        for name, found in turns.items()
+def _write(seen: dict[str, Seen], answers: dict[str, Answers]) -> None:
+    off = seen[_OFF]
+    turn, leaving = (statistics.median(each) for each in (_turn(off), _leaving(off)))
+    exiting = statistics.median(off.exits)
+    on = {name: each for name, each in seen.items() if name != _OFF}
+    later = {
+        name: max(max(_leaving(each)) - leaving, max(each.exits) - exiting)
+        for name, each in on.items()
     }
+    slower = {name: statistics.median(_turn(each)) - turn for name, each in on.items()}
     slowest = {name: each.quantiles.p99 for name, each in answers.items()}
     last, slow, late = (max(each, key=each.__getitem__) for each in (later, slower, slowest))
     results.write(
@@ -213,8 +224,8 @@ def _write(turns: dict[str, list[claude.Turn]], answers: dict[str, Answers]) -> 
             ("goal", "measured", "verdict"),
             [
                 (
-                    f"exit at most {_EXIT_SECONDS:g} s later in every state (the latest of "
-                    f"{len(off)} against the median without telemetry)",
+                    f"exit at most {_EXIT_SECONDS:g} s later in every state (the latest of all "
+                    "against the median without telemetry)",
                     f"{later[last]:.2f} s ({last})",
                     _verdict(later[last] <= _EXIT_SECONDS),
                 ),
@@ -232,24 +243,27 @@ def _write(turns: dict[str, list[claude.Turn]], answers: dict[str, Answers]) -> 
             ],
         ),
         "### The client's turn",
-        f"Claude Code {sessions.VERSION}, `claude -p` with what `telemetry env` sets, against a "
-        f"stand-in API on loopback that thinks {_THINKS_SECONDS:g} s over each answer: {_TOOLS} "
-        f"calls of Bash, then a sentence. {len(off)} turns in each state, one of each in turn; all "
+        f"Claude Code {sessions.VERSION} with what `telemetry env` sets, against a stand-in API on "
+        f"loopback that thinks {_THINKS_SECONDS:g} s over each answer. `claude -p`: {_TOOLS} calls "
+        f"of Bash, then a sentence; {len(off.turns)} turns in each state, one of each in turn. All "
         "gave the same answer, wrote nothing to stderr and ended with 0. *Turn*: from its start "
         "until the API's last answer. *Pause*: the longest from an answer of the API to the next "
         "request, with the tool run in between. *Exit*: from the last answer until the process had "
-        "ended. Median / slowest of all, in ms.",
+        f"ended. *In a terminal*: `/exit` after a turn, {len(off.exits)} of each. Median / slowest "
+        "of all, in ms.",
         results.table(
-            ("state", "turn", "pause", "exit", "exit later by"),
+            ("state", "turn", "pause", "exit", "exit later by", "in a terminal", "later by"),
             [
                 (
                     name,
-                    _both([each.seconds - each.leaving for each in found]),
-                    _both([max(each.between) for each in found]),
-                    _both([each.leaving for each in found]),
-                    "" if name == _OFF else _both([each.leaving - leaving for each in found]),
+                    _both(_turn(each)),
+                    _both([max(one.between) for one in each.turns]),
+                    _both(_leaving(each)),
+                    _both([one - leaving for one in _leaving(each)]),
+                    _both(each.exits),
+                    _both([one - exiting for one in each.exits]),
                 )
-                for name, found in {_OFF: off, **turns}.items()
+                for name, each in seen.items()
             ],
         ),
         "A collector that hangs is one stopped by SIGSTOP: nothing of ours brings that about, and "
@@ -286,6 +300,14 @@ def _write(turns: dict[str, list[claude.Turn]], answers: dict[str, Answers]) -> 
             ],
         ),
     )
+
+
+def _turn(seen: Seen) -> list[float]:
+    return [each.seconds - each.leaving for each in seen.turns]
+
+
+def _leaving(seen: Seen) -> list[float]:
+    return [each.leaving for each in seen.turns]
 
 
 def _both(seconds: list[float]) -> str:

@@ -14,6 +14,9 @@ from pathlib import Path
 from scripts.prepare_tests import client_program
 from tests.api import Api
 
+KEY = "none"
+"""Of the API: the stand-in asks for none."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -33,27 +36,35 @@ class Turn:
     """Seconds from each answer of the API to the client's next request."""
 
 
+def command(*words: str) -> list[str]:
+    """The program and its arguments."""
+    program = client_program()
+    assert program, "Claude Code is not there"
+    return [str(program), *words]
+
+
+def environment(api: Api, home: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    """That of somebody who has the stand-in for an API, and `variables` besides."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "ANTHROPIC_BASE_URL": api.address,
+        "ANTHROPIC_API_KEY": KEY,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        **variables,
+    }
+
+
 def turn(api: Api, folder: Path, variables: Mapping[str, str]) -> Turn:
     """Run one, in a home of its own below `folder` (made at the first turn)."""
     project = folder / "project"
     project.mkdir(parents=True, exist_ok=True)
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "ANTHROPIC_BASE_URL": api.address,
-        "ANTHROPIC_API_KEY": "none",
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        **variables,
-    }
-    program = client_program()
-    assert program, "Claude Code is not there"
-    words = ["-p", "Say hello", "--output-format", "json", "--allowedTools", "Bash"]
     before = len(api.exchanges)
     began = time.monotonic()
     done = subprocess.run(
-        [program, *words],
+        command("-p", "Say hello", "--output-format", "json", "--allowedTools", "Bash"),
         cwd=project,
-        env=environment,
+        env=environment(api, folder, variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
