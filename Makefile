@@ -43,6 +43,7 @@ lock: .venv-test/installed ## Newest versions of all dependencies, pinned by has
 	$(UV_COMPILE) --upgrade requirements/dev.in -o requirements/dev.txt
 	$(UV_COMPILE) --upgrade requirements/pulumi.in -o requirements.txt
 	sh toolchain/clickhouse/lock.sh
+	cd toolchain/client && npm install --package-lock-only --ignore-scripts --loglevel=error
 
 collector-sources: ## Sources of the collector, from toolchain/collector/builder.yaml
 	sh toolchain/collector/generate.sh

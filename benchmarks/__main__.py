@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import fsync, proof, results, rules, start, volume
+from benchmarks import client, fsync, load, proof, results, rules, start, volume
 
 _EVENTS = 10_000_000
 
@@ -28,9 +28,23 @@ def main() -> None:
     parser.add_argument(
         "--fsync", action="store_true", help="only what surviving a power cut costs"
     )
+    parser.add_argument("--client", action="store_true", help="only whether the client is slowed")
+    parser.add_argument(
+        "--rounds", type=int, default=client.ROUNDS, metavar="N", help="turns of it in each state"
+    )
+    parser.add_argument("--load", action="store_true", help="only many sessions at once")
     chosen = parser.parse_args()
     only_volume = chosen.volume or chosen.volume_rows is not None
-    parts = (chosen.start, chosen.cold, only_volume, chosen.proof, chosen.rules, chosen.fsync)
+    parts = (
+        chosen.start,
+        chosen.cold,
+        only_volume,
+        chosen.proof,
+        chosen.rules,
+        chosen.fsync,
+        chosen.client,
+        chosen.load,
+    )
     everything = not any(parts)
     if chosen.proof or everything:
         proof.measure()
@@ -40,6 +54,10 @@ def main() -> None:
         fsync.measure()
     if chosen.start or chosen.cold or everything:
         start.measure(cold=chosen.cold)
+    if chosen.client or everything:
+        client.measure(chosen.rounds)
+    if chosen.load or everything:
+        load.measure()
     if only_volume or everything:
         volume.measure(chosen.volume_rows or _EVENTS)
     print(results.RESULTS.read_text())

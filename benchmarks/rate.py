@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import json
 import random
 import threading
 import time
@@ -15,26 +14,18 @@ from typing import Any
 
 import urllib3
 from clickhouse_connect.driver.client import Client
-from google.protobuf.json_format import ParseDict
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from benchmarks.stack import Stack
 from infra.warehouse import names
-from tests import recorded
+from tests import recorded, sessions
 from tests.conftest import until
 
 RECORDS = 200
 CONNECTIONS = 4
 SECONDS = 60
-_VERSION = "2.1.330"
 _TEMPLATES = 16
 SESSIONS = 2 * _TEMPLATES
 """Of 100 events, from which the templates take their order and ids."""
-_MARK = "5eed5eed"
-"""Stands in every id of a template; each request puts its own number there, of the same length."""
-_IDS = {"session.id": 0, "prompt.id": 0, "message.uuid": 0, "request_id": 8, "tool_use_id": 8}
-"""Attributes that are ids, and after how many characters the mark stands in them."""
-_CONTENT = ("tool_input", "tool_parameters", "body")
 
 
 @dataclass(frozen=True)
@@ -58,20 +49,12 @@ class Rate:
 def _examples() -> dict[str, Iterator[dict[str, Any]]]:
     """Recorded records by event, over and over; those without content, as by `telemetry env`."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for request in recorded.requests("logs", _VERSION):
-        for outer in request.body["resourceLogs"]:
-            for scope in outer["scopeLogs"]:
-                for record in scope["logRecords"]:
-                    sent = recorded.attributes(record["attributes"])
-                    content = [sent.get(key, "<REDACTED>") for key in ("prompt", "response")]
-                    plain = set(content) == {"<REDACTED>"} and not any(k in sent for k in _CONTENT)
-                    if plain and "session.id" in sent and "traceId" not in record:
-                        found.setdefault(sent["event.name"], []).append(record)
+    for request in recorded.requests("logs", sessions.VERSION):
+        for record in sessions.records(request.body):
+            if sessions.is_plain(record):
+                sent = recorded.attributes(record["attributes"])
+                found.setdefault(sent["event.name"], []).append(record)
     return {name: itertools.cycle(records) for name, records in found.items()}
-
-
-def _marked(value: str, after: int) -> str:
-    return value[:after] + _MARK + value[after + len(_MARK) :]
 
 
 def _templates(client: Client) -> list[bytes]:
@@ -82,7 +65,7 @@ def _templates(client: Client) -> list[bytes]:
         f"FROM {names.DATABASE}.{names.EVENTS} ORDER BY session_id, seq "
         f"LIMIT {_TEMPLATES * RECORDS}"
     ).result_rows
-    [outer] = next(recorded.requests("logs", _VERSION)).body["resourceLogs"]
+    [outer] = next(recorded.requests("logs", sessions.VERSION)).body["resourceLogs"]
     found = []
     now = time.time_ns() // 1_000_000
     for start in range(0, len(rows), RECORDS):
@@ -99,23 +82,14 @@ def _templates(client: Client) -> list[bytes]:
             }
             for entry in record["attributes"]:
                 key = entry["key"]
-                if key in _IDS:
-                    entry["value"] = {"stringValue": _marked(ids[key], _IDS[key])}
+                if sessions.has_id(key):
+                    entry["value"] = {"stringValue": sessions.marked(key, ids[key])}
                 elif key == "event.sequence":
                     entry["value"] = {"intValue": number}
             records.append(record)
         [scope] = outer["scopeLogs"]
         body = {"resourceLogs": [{**outer, "scopeLogs": [{**scope, "logRecords": records}]}]}
-        message = ParseDict(json.loads(json.dumps(body)), ExportLogsServiceRequest())
-        found.append(message.SerializeToString())
-    return found
-
-
-def _cpu(stack: Stack) -> dict[str, float]:
-    found = {}
-    for name, family in stack.families().items():
-        times = [process.cpu_times() for process in family]
-        found[name] = sum(each.user + each.system for each in times)
+        found.append(sessions.protobuf("logs", body))
     return found
 
 
@@ -131,10 +105,10 @@ def measure(stack: Stack, client: Client, seconds: int = SECONDS) -> Rate:
     def send() -> None:
         while time.monotonic() < end:
             number = next(numbers)
-            body = templates[number % _TEMPLATES].replace(_MARK.encode(), b"%08x" % number)
+            body = sessions.numbered(templates[number % _TEMPLATES], number)
             while True:
                 reply = door.request(
-                    "POST", address, body=body, headers={"Content-Type": "application/x-protobuf"}
+                    "POST", address, body=body, headers={"Content-Type": sessions.PROTOBUF}
                 )
                 if reply.status == 200:
                     break
@@ -148,7 +122,7 @@ def measure(stack: Stack, client: Client, seconds: int = SECONDS) -> Rate:
     def rows(final: int) -> int:
         return int(str(client.command(f"SELECT count() FROM {table}", settings={"final": final})))
 
-    there, before = rows(1), _cpu(stack)
+    there, before = rows(1), stack.cpu()
     began = time.monotonic()
     threads = [threading.Thread(target=send) for _ in range(CONNECTIONS)]
     for thread in threads:
@@ -158,7 +132,7 @@ def measure(stack: Stack, client: Client, seconds: int = SECONDS) -> Rate:
     sent = next(accepted) * RECORDS
     until(lambda: rows(0) >= there + sent, seconds=600)
     took = time.monotonic() - began
-    after = _cpu(stack)
+    after = stack.cpu()
     assert rows(1) == there + sent, "every event is a row of its own"
     return Rate(
         events=sent,

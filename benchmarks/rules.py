@@ -9,12 +9,11 @@ from typing import Any
 
 from benchmarks import rate, results, volume
 from benchmarks.stack import Stack, running
-from infra.collector.config import collector_config, render
+from infra.collector.config import collector_config
 from infra.settings import Settings
 from infra.warehouse import names
 from scripts import warehouse
 from scripts.console import step
-from scripts.supervise import Supervisor
 from stacks.embedded.processes import Layout, placement
 
 _RULES = "transform/sanitize"
@@ -55,16 +54,6 @@ def _configs(stack: Stack) -> dict[str, dict[str, Any]]:
     return {_NONE: none, _BUILT_IN: with_rules(), _TEAMS: with_rules(**_team())}
 
 
-def _apply(stack: Stack, config: dict[str, Any]) -> None:
-    """Restart the collector with it."""
-    layout = Layout(stack.home)
-    layout.collector_config.write_text(render(config), encoding="utf-8")
-    supervisor = Supervisor(layout)
-    supervisor.halt("collector")
-    supervisor.run("collector")
-    assert warehouse.wait(f"http://127.0.0.1:{stack.settings.ports.health}/", 60)
-
-
 def _rounds() -> dict[str, list[rate.Rate]]:
     """One stack, and each set of rules in turn, several times over: how fast a machine is changes
     from one minute to the next."""
@@ -83,7 +72,7 @@ def _rounds() -> dict[str, list[rate.Rate]]:
         found: dict[str, list[rate.Rate]] = {name: [] for name in configs}
         for number in range(_ROUNDS):
             for name, config in configs.items():
-                _apply(stack, config)
+                stack.apply(config)
                 with step(f"Round {number + 1} of {_ROUNDS}, rules: {name}, {_SECONDS} s"):
                     found[name].append(rate.measure(stack, client, seconds=_SECONDS))
         client.close_connections()

@@ -27,10 +27,14 @@ class Quantiles:
     p50: float
     p99: float
 
+    def both(self, digits: int) -> str:
+        """For a table."""
+        return f"{self.p50:.{digits}f} / {self.p99:.{digits}f}"
+
 
 def quantiles(seconds: list[float]) -> Quantiles:
-    """Of durations in seconds."""
-    cuts = statistics.quantiles(seconds, n=100)
+    """Of at least two."""
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
     return Quantiles(statistics.median(seconds) * 1000, cuts[98] * 1000)
 
 

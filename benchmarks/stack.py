@@ -16,10 +16,12 @@ from typing import Any
 import psutil
 import yaml
 
+from infra.collector.config import collector_config, render
 from infra.settings import Settings, load
+from scripts import warehouse
 from scripts.console import say
 from scripts.supervise import Supervisor
-from stacks.embedded.processes import Layout
+from stacks.embedded.processes import Layout, placement
 from stacks.home import PROJECT, Home
 from tests.conftest import PORTS, TELEMETRY, free_ports
 
@@ -72,6 +74,33 @@ class Stack:
             guard = psutil.Process(state.pid)
             found[name] = [guard, *guard.children(recursive=True)]
         return found
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds that each has used so far."""
+        found = {}
+        for name, family in self.families().items():
+            times = [process.cpu_times() for process in family]
+            found[name] = sum(each.user + each.system for each in times)
+        return found
+
+    def apply(self, config: dict[str, Any]) -> None:
+        """Restart the collector with another configuration."""
+        layout = Layout(self.home)
+        layout.collector_config.write_text(render(config), encoding="utf-8")
+        supervisor = Supervisor(layout)
+        supervisor.halt("collector")
+        supervisor.run("collector")
+        assert warehouse.wait(f"http://127.0.0.1:{self.settings.ports.health}/", 60)
+
+    @contextmanager
+    def without_fsync(self) -> Iterator[None]:
+        """Meanwhile as with `queue.fsync: false`."""
+        where = placement(self.settings, Layout(self.home))
+        queue = self.settings.queue.model_copy(update={"fsync": False})
+        changed = self.settings.model_copy(update={"queue": queue})
+        self.apply(collector_config(changed, where))
+        yield
+        self.apply(collector_config(self.settings, where))
 
 
 @contextmanager

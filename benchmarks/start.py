@@ -42,7 +42,7 @@ def measure(*, cold: bool) -> None:
         ("`make up` again", f"{again:.1f} s"),
         *((f"memory at rest, {name}", f"{value:.0f} MiB") for name, value in memory.items()),
         *(
-            (f"{what}, one event at a time, p50 / p99", f"{q.p50:.1f} / {q.p99:.1f} ms")
+            (f"{what}, one event at a time, p50 / p99", f"{q.both(1)} ms")
             for what, q in (
                 ("acknowledged (on disk in the queue)", delivery["acknowledged"]),
                 ("from acknowledgement to readable row", readable),

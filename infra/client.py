@@ -63,8 +63,8 @@ def enabled(settings: Settings, context: WorkContext) -> tuple[Variable, ...]:
         ),
         Variable(
             "CLAUDE_CODE_OTEL_SHUTDOWN_TIMEOUT_MS",
-            "1000",
-            "How long an exit may wait for the collector, should it hang.",
+            "500",
+            "Milliseconds an exit waits for a collector that hangs or has no room.",
         ),
         Variable("OTEL_METRICS_INCLUDE_SESSION_ID", "true", "Without it, events have no session."),
         Variable("OTEL_METRICS_INCLUDE_VERSION", "true", "Which client version reported."),
@@ -100,8 +100,9 @@ def disabled() -> tuple[Variable, ...]:
     """Variables that switch telemetry off, whatever was set before."""
     return (
         Variable("CLAUDE_CODE_ENABLE_TELEMETRY", "0", "The main switch."),
-        Variable("OTEL_LOGS_EXPORTER", "none", "No events."),
-        Variable("OTEL_METRICS_EXPORTER", "none", "No counters."),
+        # Client 2.0.1 reads a main switch of 0 as on, and does not start where `none` is named.
+        Variable("OTEL_LOGS_EXPORTER", "", "No events."),
+        Variable("OTEL_METRICS_EXPORTER", "", "No counters."),
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes the programs that tests need: the collector, libchdb and the Pulumi engine."""
+"""Makes the programs that tests need: the collector, libchdb, the Pulumi engine, Claude Code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from infra.settings import Settings
 from scripts import toolchain
@@ -16,6 +17,8 @@ from stacks.home import PROJECT
 PULUMI = toolchain.BUILD / "pulumi" / "pulumi"
 PULUMI_SOURCES = PROJECT / "toolchain" / "pulumi"
 _PULUMI_VERSION = "v3.256.0"
+CLIENT = toolchain.BUILD / "client"
+CLIENT_PACKAGE = PROJECT / "toolchain" / "client"
 
 
 def pulumi() -> str:
@@ -47,11 +50,36 @@ def pulumi() -> str:
     return str(PULUMI)
 
 
+def client_program() -> Path | None:
+    """Claude Code as `client` has put it there; None where it has not."""
+    return next((CLIENT / "node_modules" / "@anthropic-ai").glob("claude-code-*/claude"), None)
+
+
+def client() -> Path:
+    """Claude Code of the pinned version, fetched by npm unless it is there."""
+    lock = (CLIENT_PACKAGE / "package-lock.json").read_bytes()
+    stamp = CLIENT / "made-from"
+    if not stamp.exists() or stamp.read_bytes() != lock:
+        CLIENT.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            shutil.copy(CLIENT_PACKAGE / name, CLIENT / name)
+        with step("Fetching Claude Code (180 MB)"):
+            # Its own script only puts the program elsewhere, and asks for a newer Node.js.
+            command = ["npm", "--loglevel=error", "ci", "--ignore-scripts"]
+            subprocess.run(command, cwd=CLIENT, check=True)
+        stamp.write_bytes(lock)
+    program = client_program()
+    if program is None:
+        raise Failure(f"npm ended well, yet Claude Code is not there. Remove {CLIENT}.")
+    return program
+
+
 def main() -> int:
     """Make them all."""
     try:
         toolchain.programs(Settings())
         say(f"Pulumi: {pulumi()}")
+        say(f"Claude Code: {client()}")
     except (Failure, subprocess.CalledProcessError) as error:
         say(str(error))
         return 1

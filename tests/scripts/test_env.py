@@ -61,6 +61,13 @@ def test_no_text_of_a_person_is_asked_of_the_client() -> None:
     assert set(gates.values()) == {"0"}
 
 
+def test_no_exporter_is_named_where_telemetry_is_off() -> None:
+    # Client 2.0.1 ends with an error where one is called `none`; empty is off for every version.
+    found = {each.name: each.value for each in client.disabled()}
+    exporters = {name: value for name, value in found.items() if name.endswith("_EXPORTER")}
+    assert exporters == {"OTEL_LOGS_EXPORTER": "", "OTEL_METRICS_EXPORTER": ""}
+
+
 def test_the_port_is_the_configured_one(own_stack: Stack) -> None:
     port = own_stack.settings.ports.otlp_http
     text = own_stack.ok("env")
