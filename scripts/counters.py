@@ -10,7 +10,7 @@ import urllib3
 from infra.settings import Settings
 
 _SAMPLE = re.compile(r"^([a-z_]+)(?:\{([^}]*)\})? ([0-9.e+-]+)$", re.MULTILINE)
-_ITEMS = {"logs": "log_records", "metrics": "metric_points"}
+ITEMS = {"logs": "log_records", "metrics": "metric_points"}
 _NEARLY = 0.8
 _MIB = 1024 * 1024
 
@@ -64,7 +64,7 @@ def queues(found: list[Sample]) -> dict[str, Queue]:
         )
 
     made = {}
-    for signal, items in _ITEMS.items():
+    for signal, items in ITEMS.items():
         label = f'data_type="{signal}"'
         made[signal] = Queue(
             bytes=of("otelcol_exporter_queue_size", label),

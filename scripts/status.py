@@ -16,6 +16,7 @@ from infra.warehouse import names
 from scripts import (
     aside,
     backup,
+    balance,
     canary,
     counters,
     delivery,
@@ -49,6 +50,8 @@ class Status:
     waiting_bytes: int | None
     queues: dict[str, counters.Queue]
     """What of it waits for ClickHouse, by signal; none where the collector does not answer."""
+    balances: dict[str, balance.Balance]
+    """Of what came since the collector started, by signal; none where it does not answer."""
     refused_records: int | None
     failed_sends: int | None
     samples_lost: int | None
@@ -197,6 +200,8 @@ def status(settings: Settings, home: Home) -> Status:
     samples = counters.samples(settings) if collector else []
     queues = counters.queues(samples)
     problems += [f"the queue of {name} {each.said}" for name, each in queues.items() if each.said]
+    balances = balance.balances(settings, samples)
+    problems += [each.problem for each in balances.values() if each.problem]
     waiting = frozenset(name for name, each in queues.items() if each.bytes)
     if waiting and clickhouse and stack != "foreign":
         log = delivery.log_of(settings, home, stack)
@@ -235,6 +240,7 @@ def status(settings: Settings, home: Home) -> Status:
             "otelcol_exporter_queue_size",
         ),
         queues=queues,
+        balances=balances,
         refused_records=_total(samples, "otelcol_receiver_refused_"),
         failed_sends=_total(samples, "otelcol_exporter_send_failed_"),
         samples_lost=_lost_samples(samples) if to_prometheus else None,
@@ -274,6 +280,7 @@ def lines(found: Status) -> list[str]:
         ("Quiet members", ", ".join(found.quiet_members) or "none"),
         ("Cost without chapter", _shown(found.cost_without_chapter_usd, " USD")),
         ("Waiting for delivery", _waiting(found)),
+        *(("Balance", each.said) for each in found.balances.values() if each.arrived),
         ("Refused", f"{_shown(found.refused_records)} since the collector started"),
         ("Set aside", f"{found.set_aside_records} records, {found.set_aside_bytes} bytes"),
         ("Canary sent", found.canary or "never"),

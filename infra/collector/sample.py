@@ -44,7 +44,9 @@ def statements(settings: Settings) -> list[str]:
     subject = (
         f'{_SESSION} != nil and {_SESSION} != "" '
         # Of a self-test every record is looked for.
-        f"and {ottl.attribute('log', 'telemetry.synthetic')} == nil"
+        f"and {ottl.attribute('log', 'telemetry.synthetic')} == nil "
+        # What is set aside tells of something that is wrong, whose session ever it is of.
+        f"and {ottl.attribute('log', 'telemetry.aside')} == nil"
     )
     return [
         f'set({_WEIGHT}, "0") where {subject}',
