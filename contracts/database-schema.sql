@@ -301,17 +301,6 @@ ENGINE = ReplacingMergeTree(written_at)
 ORDER BY id
 SETTINGS index_granularity = 8192;
 
-CREATE VIEW telemetry.retention
-(
-    `events_days` UInt8,
-    `metrics_days` UInt8,
-    `content_days` UInt8
-)
-AS SELECT
-    90 AS events_days,
-    90 AS metrics_days,
-    14 AS content_days;
-
 CREATE TABLE telemetry.retention_reports
 (
     `made_at` DateTime COMMENT 'UTC; one report has one time',
@@ -1255,140 +1244,20 @@ AS SELECT
 FROM telemetry.purge_requests AS p
 FINAL;
 
-CREATE VIEW telemetry.retention_held
+CREATE VIEW telemetry.retention
 (
-    `class` String,
-    `day` Date,
-    `rows` UInt64,
-    `bytes` UInt64,
-    `keep_days` Nullable(UInt8)
+    `events_days` Nullable(UInt16),
+    `metrics_days` UInt8,
+    `content_days` UInt8
 )
-AS WITH
-    held AS
-    (
-        SELECT
-            'telemetry_events' AS `table`,
-            toDate(ts) AS day,
-            count() AS rows
-        FROM telemetry.telemetry_events
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'metric_points' AS `table`,
-            toDate(ts) AS day,
-            count() AS rows
-        FROM telemetry.metric_points
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'event_content' AS `table`,
-            toDate(ts) AS day,
-            count() AS rows
-        FROM telemetry.event_content
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'session_labels' AS `table`,
-            toDate(labelled_at) AS day,
-            count() AS rows
-        FROM telemetry.session_labels
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'usage_daily_store' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.usage_daily_store
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'tools_daily_store' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.tools_daily_store
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'errors_daily_store' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.errors_daily_store
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'activity_hourly_store' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.activity_hourly_store
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'durations_daily_store' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.durations_daily_store
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'sessions_daily_store' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.sessions_daily_store
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'validations_store' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.validations_store
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'active_daily_store' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.active_daily_store
-        GROUP BY day
-        UNION ALL
-        SELECT
-            'daily_metrics_kept' AS `table`,
-            day,
-            count() AS rows
-        FROM telemetry.daily_metrics_kept
-        WHERE day > toDate(0)
-        GROUP BY day
-    ),
-    sizes AS
-    (
-        SELECT
-            `table`,
-            sum(bytes_on_disk) / sum(rows) AS bytes_a_row
-        FROM system.parts
-        WHERE (database = 'telemetry') AND active
-        GROUP BY `table`
-        HAVING sum(rows) > 0
-    ),
-    transform(`table`, ['telemetry_events', 'metric_points', 'event_content', 'session_labels', 'daily_metrics_kept'], ['events', 'metric points', 'texts', 'labels', 'days of the team'], 'summaries by member') AS what
-SELECT
-    what AS class,
-    h.day AS day,
-    sum(h.rows) AS rows,
-    toUInt64(sum(h.rows * s.bytes_a_row)) AS bytes,
-    any(transform(what, ['metric points', 'texts', 'days of the team'], [(
-        SELECT metrics_days
-        FROM telemetry.retention
-    ), (
-        SELECT content_days
-        FROM telemetry.retention
-    ), 0], (
-        SELECT events_days
-        FROM telemetry.retention
-    ))) AS keep_days
-FROM held AS h
-ANY LEFT JOIN sizes AS s ON h.`table` = s.`table`
-GROUP BY
-    class,
-    day;
+AS SELECT
+    toUInt16(least(90, (
+        SELECT if(count() = 0, 65535, greatest(dateDiff('day', max(last_day), today()), 1))
+        FROM telemetry.deletions
+        WHERE why = 'limit'
+    ))) AS events_days,
+    90 AS metrics_days,
+    14 AS content_days;
 
 CREATE VIEW telemetry.sessions_daily
 (
@@ -2487,45 +2356,140 @@ GROUP BY
     team,
     chapter;
 
-CREATE MATERIALIZED VIEW telemetry.retention_reports_keep
-REFRESH EVERY 1 HOUR APPEND TO telemetry.retention_reports
+CREATE VIEW telemetry.retention_held
 (
-    `made_at` DateTime,
     `class` String,
     `day` Date,
     `rows` UInt64,
     `bytes` UInt64,
     `keep_days` Nullable(UInt8)
 )
-DEFINER = telemetry_admin SQL SECURITY DEFINER
-AS SELECT
-    now() AS made_at,
+AS WITH
+    held AS
+    (
+        SELECT
+            'telemetry_events' AS `table`,
+            toDate(ts) AS day,
+            count() AS rows
+        FROM telemetry.telemetry_events
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'metric_points' AS `table`,
+            toDate(ts) AS day,
+            count() AS rows
+        FROM telemetry.metric_points
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'event_content' AS `table`,
+            toDate(ts) AS day,
+            count() AS rows
+        FROM telemetry.event_content
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'session_labels' AS `table`,
+            toDate(labelled_at) AS day,
+            count() AS rows
+        FROM telemetry.session_labels
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'usage_daily_store' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.usage_daily_store
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'tools_daily_store' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.tools_daily_store
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'errors_daily_store' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.errors_daily_store
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'activity_hourly_store' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.activity_hourly_store
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'durations_daily_store' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.durations_daily_store
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'sessions_daily_store' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.sessions_daily_store
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'validations_store' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.validations_store
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'active_daily_store' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.active_daily_store
+        GROUP BY day
+        UNION ALL
+        SELECT
+            'daily_metrics_kept' AS `table`,
+            day,
+            count() AS rows
+        FROM telemetry.daily_metrics_kept
+        WHERE day > toDate(0)
+        GROUP BY day
+    ),
+    sizes AS
+    (
+        SELECT
+            `table`,
+            sum(bytes_on_disk) / sum(rows) AS bytes_a_row
+        FROM system.parts
+        WHERE (database = 'telemetry') AND active
+        GROUP BY `table`
+        HAVING sum(rows) > 0
+    ),
+    transform(`table`, ['telemetry_events', 'metric_points', 'event_content', 'session_labels', 'daily_metrics_kept'], ['events', 'metric points', 'texts', 'labels', 'days of the team'], 'summaries by member') AS what
+SELECT
+    what AS class,
+    h.day AS day,
+    sum(h.rows) AS rows,
+    toUInt64(sum(h.rows * s.bytes_a_row)) AS bytes,
+    any(transform(what, ['metric points', 'texts', 'days of the team'], [(
+        SELECT metrics_days
+        FROM telemetry.retention
+    ), (
+        SELECT content_days
+        FROM telemetry.retention
+    ), 0], (
+        SELECT events_days
+        FROM telemetry.retention
+    ))) AS keep_days
+FROM held AS h
+ANY LEFT JOIN sizes AS s ON h.`table` = s.`table`
+GROUP BY
     class,
-    day,
-    rows,
-    bytes,
-    keep_days
-FROM
-(
-    SELECT
-        class,
-        day,
-        rows,
-        bytes,
-        keep_days
-    FROM telemetry.retention_held
-    UNION ALL
-    SELECT
-        '' AS class,
-        toDate(0) AS day,
-        0 AS rows,
-        0 AS bytes,
-        0 AS keep_days
-)
-WHERE (
-    SELECT max(made_at)
-    FROM telemetry.retention_reports
-) < toDateTime(toStartOfWeek(now(), 1));
+    day;
 
 CREATE VIEW telemetry.sessions
 (
@@ -2796,3 +2760,43 @@ AS SELECT
     now64(3) AS written_at
 FROM system.one AS o
 LEFT JOIN telemetry.daily_metrics_now AS n ON true;
+
+CREATE MATERIALIZED VIEW telemetry.retention_reports_keep
+REFRESH EVERY 1 HOUR APPEND TO telemetry.retention_reports
+(
+    `made_at` DateTime,
+    `class` String,
+    `day` Date,
+    `rows` UInt64,
+    `bytes` UInt64,
+    `keep_days` Nullable(UInt8)
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    now() AS made_at,
+    class,
+    day,
+    rows,
+    bytes,
+    keep_days
+FROM
+(
+    SELECT
+        class,
+        day,
+        rows,
+        bytes,
+        keep_days
+    FROM telemetry.retention_held
+    UNION ALL
+    SELECT
+        '' AS class,
+        toDate(0) AS day,
+        0 AS rows,
+        0 AS bytes,
+        0 AS keep_days
+)
+WHERE (
+    SELECT max(made_at)
+    FROM telemetry.retention_reports
+) < toDateTime(toStartOfWeek(now(), 1));

@@ -112,13 +112,20 @@ class Backup(_Group):
 
 
 class Limits(_Group):
-    """Memory (MiB) and CPUs each service may use. The defaults together stay within 2 GB."""
+    """Memory (MiB) and CPUs each service may use, and what the store may take. The defaults
+    together stay within 2 GB of memory."""
 
     clickhouse_memory_mib: int = Field(1536, ge=1024, le=1_048_576, description="ClickHouse")
     collector_memory_mib: int = Field(384, ge=192, le=65_536, description="the collector")
     schema_memory_mib: int = Field(64, ge=32, le=1024, description="schema runner and health probe")
     clickhouse_cpus: float = Field(2.0, ge=0.25, le=256, description="CPUs of ClickHouse")
     collector_cpus: float = Field(1.0, ge=0.25, le=256, description="CPUs of the collector")
+    store_gib: float = Field(
+        100.0,
+        ge=0.0001,
+        le=1_048_576,
+        description="GiB that ClickHouse may store; at the limit the oldest events go first",
+    )
 
 
 class Sampling(_Group):

@@ -361,9 +361,18 @@ def cleanup(
                 warehouse.refresh(client)
         if embedded:
             cleaner.close_aside()
+        home.cleaned.write_bytes(b"")
         return Cleanup(due=due, archived=archived, deleted=True, unseen=unseen)
     finally:
         client.close_connections()
+
+
+def is_due(home: Home) -> bool:
+    """Whether the last one is a week old; there is none to be done before there is anything."""
+    if not home.secrets_folder.exists():
+        return False
+    mark = home.cleaned
+    return not mark.exists() or _day(mark) <= datetime.now(UTC).date() - timedelta(days=7)
 
 
 def lines(found: Cleanup) -> list[str]:

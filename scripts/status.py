@@ -21,6 +21,7 @@ from scripts import (
     counters,
     delivery,
     files,
+    limit,
     login,
     purge,
     queries,
@@ -35,6 +36,7 @@ from stacks.home import Home
 
 _DROPPED, _GAPS, _QUIET = "dropped-attributes", "gaps", "quiet-members"
 _SHOWN = 20
+_MIB = 1024**2
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Status:
     waiting_bytes: int | None
     queues: dict[str, counters.Queue]
     """What of it waits for ClickHouse, by signal; none where the collector does not answer."""
+    waiting_since: str
+    """UTC; the oldest that waits came then or later. Empty where nothing waits, or nobody knows."""
     balances: dict[str, balance.Balance]
     """Of what came since the collector started, by signal; none where it does not answer."""
     refused_records: int | None
@@ -80,6 +84,12 @@ class Status:
     last_backup_hours: float | None
     """Its age."""
     data_bytes: int
+    stored_bytes: int | None
+    """Of it, what counts towards the limit."""
+    stored_limit_bytes: int
+    memory_bytes: dict[str, int]
+    """Of plain processes, by program."""
+    memory_limit_bytes: dict[str, int]
     at_login: bool
     problems: list[str]
 
@@ -136,6 +146,7 @@ class _Stored:
     """Missing events by session."""
     quiet: tuple[str, ...] = ()
     late_purges: tuple[str, ...] = ()
+    store: limit.Store | None = None
 
 
 def _ask(client: Client, name: str, **given: str) -> list[dict[str, Any]]:
@@ -168,6 +179,7 @@ def _stored(settings: Settings, home: Home) -> _Stored:
             for each in _ask(client, _QUIET)[:_SHOWN]
         ),
         tuple(purge.overdue(client)),
+        limit.store(settings, warehouse.as_admin(settings, home.secrets())),
     )
 
 
@@ -208,6 +220,14 @@ def status(settings: Settings, home: Home) -> Status:
         problems += [each.said for each in delivery.stuck(log, waiting, datetime.now(UTC))]
     stored = _stored(settings, home) if clickhouse and home.secrets_folder.exists() else _Stored()
     problems += stored.late_purges
+    problems += stored.store.said if stored.store else []
+    memory, memory_limit = supervisor.memory(), _memory_limit(settings)
+    problems += [
+        f"{name} takes {memory[name] / _MIB:.0f} MiB of memory, more than its "
+        f"{bound / _MIB:.0f} (limits)"
+        for name, bound in memory_limit.items()
+        if memory.get(name, 0) > bound
+    ]
     odd = aside.aside(layout.aside)
     if odd.said:
         problems.append(f"{odd.said}, but in {layout.aside}")
@@ -240,6 +260,7 @@ def status(settings: Settings, home: Home) -> Status:
             "otelcol_exporter_queue_size",
         ),
         queues=queues,
+        waiting_since=_waiting_since(home) if waiting else "",
         balances=balances,
         refused_records=_total(samples, "otelcol_receiver_refused_"),
         failed_sends=_total(samples, "otelcol_exporter_send_failed_"),
@@ -260,6 +281,10 @@ def status(settings: Settings, home: Home) -> Status:
         last_backup_place=saved.place if saved else "",
         last_backup_hours=round(age.total_seconds() / 3600, 1) if age else None,
         data_bytes=_size(home.data),
+        stored_bytes=stored.store.bytes if stored.store else None,
+        stored_limit_bytes=int(settings.limits.store_gib * limit.GIB),
+        memory_bytes={name: size for name, size in memory.items() if name in memory_limit},
+        memory_limit_bytes=memory_limit,
         at_login=login.file().exists(),
         problems=problems,
     )
@@ -285,7 +310,15 @@ def lines(found: Status) -> list[str]:
         ("Set aside", f"{found.set_aside_records} records, {found.set_aside_bytes} bytes"),
         ("Canary sent", found.canary or "never"),
         ("Last backup", _backup(found)),
-        ("Data on disk", f"{found.data_bytes / 1024**2:.1f} MiB"),
+        ("Data on disk", f"{found.data_bytes / _MIB:.1f} MiB"),
+        ("Store", _store(found)),
+        *(
+            (
+                "Memory",
+                f"{name} {size / _MIB:.0f} of {found.memory_limit_bytes[name] / _MIB:.0f} MiB",
+            )
+            for name, size in found.memory_bytes.items()
+        ),
         ("Starts at login", "yes" if found.at_login else "no"),
     ]
     shown = [f"{name:<22}{value}" for name, value in rows]
@@ -306,12 +339,38 @@ def _prometheus_lines(found: Status) -> list[tuple[str, str]]:
     ]
 
 
+def _memory_limit(settings: Settings) -> dict[str, int]:
+    limits = settings.limits
+    return {
+        "clickhouse": limits.clickhouse_memory_mib * _MIB,
+        "collector": limits.collector_memory_mib * _MIB,
+    }
+
+
+def _waiting_since(home: Home) -> str:
+    """When the queue was last seen empty."""
+    if not home.delivered.exists():
+        return ""
+    at = datetime.fromtimestamp(home.delivered.stat().st_mtime, UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _store(found: Status) -> str:
+    if found.stored_bytes is None:
+        return "unknown"
+    return (
+        f"{found.stored_bytes / _MIB:.1f} MiB of {found.stored_limit_bytes / limit.GIB:g} GiB, "
+        "at which the oldest events go first"
+    )
+
+
 def _waiting(found: Status) -> str:
     filled = (
         f"{name} {100 * each.bytes / each.limit_bytes:.0f} %" for name, each in found.queues.items()
     )
     of = f"; of what each may: {', '.join(filled)}" if found.queues else ""
-    return f"{_shown(found.waiting_bytes, ' bytes')}{of}"
+    since = f", the oldest since {found.waiting_since} UTC or later" if found.waiting_since else ""
+    return f"{_shown(found.waiting_bytes, ' bytes')}{since}{of}"
 
 
 def _gaps(found: Status) -> str:

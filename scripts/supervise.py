@@ -128,6 +128,18 @@ class Supervisor:
                     }
         return frozenset(held)
 
+    def memory(self) -> dict[str, int]:
+        """Resident bytes of each program and its children."""
+        found = {}
+        for name, state in self.states().items():
+            with contextlib.suppress(psutil.Error):
+                if state.pid:
+                    guard = psutil.Process(state.pid)
+                    found[name] = sum(
+                        process.memory_info().rss for process in (guard, *guard.children())
+                    )
+        return found
+
     def reload(self) -> list[str]:
         """Take over a changed configuration; restart only what it concerns, and name that."""
         call = self._call()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from infra.settings import Settings
-from scripts import backup, canary
+from scripts import backup, canary, cleanup, counters, limit, warehouse
 from scripts.errors import Failure, Misuse
 from stacks import stores
 from stacks.embedded.processes import Layout
@@ -39,12 +39,18 @@ def _age(home: Home) -> timedelta | None:
 def tick(settings: Settings, home: Home) -> list[Done]:
     """Do what is due. While paused no canary is: nothing could be sent. Raises Failure."""
     sends = not home.paused.exists()
+    stored = warehouse.answers(f"{warehouse.url(settings)}/ping")
+    if counters.waiting(settings) == 0:
+        home.delivered.write_bytes(b"")
     tasks: list[tuple[str, bool, Callable[[], Done]]] = [
         ("canary", sends and canary_due(home), lambda: _canary(settings, home)),
         ("lapsed backups", backup.lapsed(settings, home), lambda: _lapsed(settings, home)),
+        ("limit", stored, lambda: _limit(settings, home)),
+        ("cleanup", stored and cleanup.is_due(home), lambda: _cleanup(settings, home)),
         ("backup", backup.due(settings, home), lambda: _backup(settings, home)),
     ]
-    return [task() for _, due, task in tasks if due]
+    done = [task() for _, due, task in tasks if due]
+    return [each for each in done if each.said]
 
 
 def canary_due(home: Home) -> bool:
@@ -96,6 +102,22 @@ def _there(home: Home) -> timedelta | None:
 def _canary(settings: Settings, home: Home) -> Done:
     found = canary.canary(settings, home)
     return Done("canary", found.well, found.said)
+
+
+def _limit(settings: Settings, home: Home) -> Done:
+    try:
+        return Done("limit", True, limit.enforce(settings, home))
+    except Failure as failure:
+        return Done("limit", False, str(failure))
+
+
+def _cleanup(settings: Settings, home: Home) -> Done:
+    """What the retention says must go, goes without asking."""
+    try:
+        found = cleanup.cleanup(settings, home, archive=None, dry_run=False, agreed=lambda _: True)
+    except Failure as failure:
+        return Done("cleanup", False, str(failure))
+    return Done("cleanup", True, "; ".join(cleanup.lines(found)))
 
 
 def _lapsed(settings: Settings, home: Home) -> Done:

@@ -75,6 +75,16 @@ class Home:
         return self.path / "backups"
 
     @property
+    def delivered(self) -> Path:
+        """Written whenever nothing was seen to wait for ClickHouse."""
+        return self.run / "delivered"
+
+    @property
+    def cleaned(self) -> Path:
+        """Written at the end of a cleanup."""
+        return self.run / "cleaned"
+
+    @property
     def evidence(self) -> Path:
         """Signed files that say what was purged."""
         return self.path / "evidence"

@@ -180,7 +180,11 @@ def standing_views(settings: Settings) -> tuple[StandingView, ...]:
     return (
         StandingView(
             names.RETENTION,
-            f"SELECT {days.events_days} AS events_days, {days.metrics_days} AS metrics_days, "
+            # Of days whose events went sooner, because the store was full, none are there either.
+            f"SELECT toUInt16(least({days.events_days}, (SELECT if(count() = 0, 65535, "
+            f"greatest(dateDiff('day', max(last_day), today()), 1)) FROM {names.DATABASE}."
+            f"{names.DELETIONS} WHERE why = 'limit'))) AS events_days, "
+            f"{days.metrics_days} AS metrics_days, "
             f"{days.content_days} AS content_days",
         ),
         StandingView(names.PRICES, prices.select()),

@@ -72,6 +72,7 @@ SHARED = (
     RETENTION,
     PRICES,
     BUDGET,
+    DELETIONS,
     KEPT_OUT,
     PURGE_STATUS,
     "labels",
@@ -88,6 +89,5 @@ AGGREGATES = (
     "daily_metrics_now",
     DAILY_METRICS_KEPT,
     RETENTION_REPORTS,
-    DELETIONS,
 )
 """Days of all members together."""
