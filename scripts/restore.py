@@ -269,6 +269,8 @@ def _there(settings: Settings, home: Home) -> dict[str, int]:
         **dict.fromkeys(names.BACKED_UP_BY_DAY, "synthetic = ''"),
         # Its row of 1970 only tells when days were last written down.
         names.DAILY_METRICS_KEPT: "day > toDate(0)",
+        # A store makes a report at once; one without a class says that nothing was held.
+        names.RETENTION_REPORTS: "class != ''",
     }
     counts = " UNION ALL ".join(
         f"SELECT '{table}', count() FROM {names.DATABASE}.{table} WHERE {real.get(table, '1')}"

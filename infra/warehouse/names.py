@@ -41,7 +41,8 @@ SUMMARIES = (
 SUMMARY_REFRESHES = tuple(f"{name}_refresh" for name in SUMMARIES)
 DELETIONS = "deletions"
 RETENTION_REPORTS = "retention_reports"
-RETENTION_HELD = "retention_held"
+RETENTION_REPORTS_KEEP = "retention_reports_keep"
+"""Makes one a week."""
 DAILY_METRICS_KEEP = "daily_metrics_keep"
 """Writes days down as the summaries have them, so it comes after them."""
 

@@ -13,6 +13,6 @@ SELECT
     max(d.last_day) AS last_day,
     max(d.at) AS last_deleted
 FROM deletions AS d
-WHERE d.at > before AND d.at <= this
+WHERE toDateTime(d.at) > before AND toDateTime(d.at) <= this
 GROUP BY why, class
 ORDER BY rows DESC, why, class

@@ -165,7 +165,11 @@ def test_summaries_are_refreshed_by_themselves(stack: Stack) -> None:
     views = stack.admin(
         "SELECT view, exception FROM system.view_refreshes WHERE database = 'telemetry'"
     )
-    refreshed = {*names.SUMMARY_REFRESHES, names.DAILY_METRICS_KEEP}
+    refreshed = {
+        *names.SUMMARY_REFRESHES,
+        names.DAILY_METRICS_KEEP,
+        names.RETENTION_REPORTS_KEEP,
+    }
     assert {view for view, _ in views} == refreshed
     assert {exception for _, exception in views} == {""}
 
