@@ -68,12 +68,8 @@ class Stack:
     home: Home
 
     def families(self) -> dict[str, list[psutil.Process]]:
-        """The processes of each supervised program: its guard, where it has one, and itself."""
-        found = {}
-        for name, state in Supervisor(Layout(self.home)).states().items():
-            guard = psutil.Process(state.pid)
-            found[name] = [guard, *guard.children(recursive=True)]
-        return found
+        """The processes of each supervised program."""
+        return Supervisor(Layout(self.home)).families()
 
     def cpu(self) -> dict[str, float]:
         """CPU seconds that each has used so far."""

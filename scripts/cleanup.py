@@ -87,9 +87,13 @@ class Cleanup:
 class _Class:
     """Rows with a time of their own."""
 
-    what: str
     table: str
     keep_days: int
+
+    @property
+    def what(self) -> str:
+        """As the retention report calls it."""
+        return names.CLASSES[self.table]
 
     def before(self, today: date) -> date:
         """Days older than this are too old."""
@@ -99,9 +103,9 @@ class _Class:
 def _classes(settings: Settings) -> tuple[_Class, ...]:
     days = settings.retention
     return (
-        _Class("events", names.EVENTS, days.events_days),
-        _Class("metric points", names.METRIC_POINTS, days.metrics_days),
-        _Class("texts", names.CONTENT, days.content_days),
+        _Class(names.EVENTS, days.events_days),
+        _Class(names.METRIC_POINTS, days.metrics_days),
+        _Class(names.CONTENT, days.content_days),
     )
 
 
@@ -147,7 +151,7 @@ class Cleaner:
         )
         if rows:
             yield Due(
-                what="labels",
+                what=names.CLASSES[names.SESSION_LABELS],
                 where=names.SESSION_LABELS,
                 rows=int(rows),
                 bytes=None,

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 GIB = 1024**3
 WARN_FROM = 0.8
-_CLASSES = {names.EVENTS: "events", names.METRIC_POINTS: "metric points", names.CONTENT: "texts"}
 _TOLD_DAYS = 7
 
 
@@ -96,7 +95,7 @@ def _oldest(client: Client) -> date | None:
     """The first day of raw rows; None where nothing is left but today's."""
     days = " UNION ALL ".join(
         f"SELECT min(toDate(ts)) AS day FROM {names.DATABASE}.{table} HAVING count() > 0"
-        for table in _CLASSES
+        for table in names.OWN_EVENTS
     )
     [(day, count)] = client.query(f"SELECT min(day), count() FROM ({days})").result_rows
     return day if count and day < datetime.now(UTC).date() else None
@@ -109,7 +108,7 @@ def _delete(client: Client, oldest: date) -> date:
     month = first_of_next <= today.replace(day=1)
     last = first_of_next - timedelta(days=1) if month else oldest
     due = []
-    for table, what in _CLASSES.items():
+    for table in names.OWN_EVENTS:
         [(rows, first)] = client.query(
             f"SELECT count(), min(toDate(ts)) FROM {names.DATABASE}.{table} "
             "WHERE toDate(ts) <= {last:Date}",
@@ -118,7 +117,7 @@ def _delete(client: Client, oldest: date) -> date:
         if rows:
             due.append(
                 Due(
-                    what=what,
+                    what=names.CLASSES[table],
                     where=table,
                     rows=int(rows),
                     bytes=None,

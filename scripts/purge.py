@@ -271,7 +271,7 @@ class Purger:
                 yield Kept(
                     place=each.place,
                     kind=each.kind,
-                    made_at=each.made_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    made_at=_time(each.made_at),
                     lapses_at=lapses,
                 )
 
@@ -525,15 +525,7 @@ class Purger:
         )
 
     def _note(self, plan: Plan) -> None:
-        classes = {
-            f"{names.DATABASE}.{table}": what
-            for table, what in (
-                (names.EVENTS, "events"),
-                (names.METRIC_POINTS, "metric points"),
-                (names.CONTENT, "texts"),
-                (names.SESSION_LABELS, "labels"),
-            )
-        }
+        classes = {f"{names.DATABASE}.{table}": what for table, what in names.CLASSES.items()}
         today = datetime.now(UTC).date().isoformat()
         cleanup.note_deletions(
             self.client,

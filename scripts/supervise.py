@@ -116,28 +116,32 @@ class Supervisor:
     def ports(self) -> frozenset[int]:
         """Ports that this stack's own programs listen on."""
         held: set[int] = set()
-        for state in self.states().values():
+        for family in self.families().values():
             with contextlib.suppress(psutil.Error):
-                if state.pid:
-                    guard = psutil.Process(state.pid)
-                    held |= {
-                        connection.laddr.port
-                        for process in (guard, *guard.children())
-                        for connection in process.net_connections("tcp")
-                        if connection.status == psutil.CONN_LISTEN
-                    }
+                held |= {
+                    connection.laddr.port
+                    for process in family
+                    for connection in process.net_connections("tcp")
+                    if connection.status == psutil.CONN_LISTEN
+                }
         return frozenset(held)
 
-    def memory(self) -> dict[str, int]:
-        """Resident bytes of each program and its children."""
+    def families(self) -> dict[str, list[psutil.Process]]:
+        """The processes of each program that runs: its guard, where it has one, and itself."""
         found = {}
         for name, state in self.states().items():
             with contextlib.suppress(psutil.Error):
                 if state.pid:
                     guard = psutil.Process(state.pid)
-                    found[name] = sum(
-                        process.memory_info().rss for process in (guard, *guard.children())
-                    )
+                    found[name] = [guard, *guard.children(recursive=True)]
+        return found
+
+    def memory(self) -> dict[str, int]:
+        """Resident bytes of each program and its children."""
+        found = {}
+        for name, family in self.families().items():
+            with contextlib.suppress(psutil.Error):
+                found[name] = sum(process.memory_info().rss for process in family)
         return found
 
     def reload(self) -> list[str]:

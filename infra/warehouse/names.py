@@ -48,6 +48,13 @@ DAILY_METRICS_KEEP = "daily_metrics_keep"
 
 OWN_EVENTS = (EVENTS, METRIC_POINTS, CONTENT)
 """Tables of which a member sees their own rows, self-tests left out."""
+CLASSES = {
+    EVENTS: "events",
+    METRIC_POINTS: "metric points",
+    CONTENT: "texts",
+    SESSION_LABELS: "labels",
+}
+"""What a retention report calls the rows of a table (0010_retention_reports.sql)."""
 OWN_ROWS = (SESSION_LABELS, PURGE_REQUESTS, *(f"{name}_store" for name in SUMMARIES))
 """Tables of which a member sees their own rows."""
 DAILY_METRICS_KEPT = "daily_metrics_kept"
