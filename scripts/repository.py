@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1024 * 1024
 _OBJECTS, _MANIFESTS, _ENCRYPTED = "objects/", "manifests/", ".age"
-_TIME = "%Y%m%dT%H%M%SZ"
+_TIME = "%Y%m%dT%H%M%S%fZ"
+"""To the microsecond: the order of the names is that in which backups were made."""
 _BUCKETS = ("s3://", "gs://")
 _IN_USE = timedelta(days=1)
 """So young an object may belong to a backup that is being made, and has no manifest yet."""

@@ -136,7 +136,7 @@ class Report:
 
 
 def moment(text: str) -> datetime | None:
-    """What --as-of says, UTC: a day means its end."""
+    """What --as-of says, UTC: a day means its end, and so does a second."""
     if not text:
         return None
     try:
@@ -147,6 +147,8 @@ def moment(text: str) -> datetime | None:
         )
     if len(text) == len("2026-11-29"):
         found += timedelta(days=1) - timedelta(microseconds=1)
+    elif not found.microsecond:
+        found += timedelta(seconds=1) - timedelta(microseconds=1)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

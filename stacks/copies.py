@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from stacks.home import Home, write_private
 
 Kind = Literal["backup", "archive"]
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,12 @@ def known(home: Home) -> list[Copy]:
         return []
     found = json.loads(home.copies.read_text(encoding="utf-8"))
     return [
-        Copy(each["kind"], each["place"], _time(each["made_at"]), _time_or_none(each["lapses_at"]))
+        Copy(
+            kind=each["kind"],
+            place=each["place"],
+            made_at=datetime.fromisoformat(each["made_at"]),
+            lapses_at=datetime.fromisoformat(each["lapses_at"]) if each["lapses_at"] else None,
+        )
         for each in found
     ]
 
@@ -66,17 +70,9 @@ def _write(home: Home, copies: set[Copy]) -> None:
         {
             "kind": each.kind,
             "place": each.place,
-            "made_at": each.made_at.strftime(_TIME),
-            "lapses_at": each.lapses_at.strftime(_TIME) if each.lapses_at else None,
+            "made_at": each.made_at.isoformat(),
+            "lapses_at": each.lapses_at.isoformat() if each.lapses_at else None,
         }
         for each in sorted(copies, key=lambda each: (each.made_at, each.kind, each.place))
     ]
     write_private(home.copies, json.dumps(found, indent=2) + "\n")
-
-
-def _time(text: str) -> datetime:
-    return datetime.strptime(text, _TIME).replace(tzinfo=UTC)
-
-
-def _time_or_none(text: str | None) -> datetime | None:
-    return None if text is None else _time(text)

@@ -20,7 +20,7 @@ from infra.warehouse import names
 from scripts import backup as saving
 from scripts import parquet, restore, rewrite
 from scripts.errors import Failure, Misuse
-from scripts.repository import Key, place
+from scripts.repository import Key, Manifest, Repository, place
 from stacks import copies
 from tests import made, recorded
 from tests.conftest import Stack, until
@@ -65,7 +65,7 @@ def aged(file: Path, days: float) -> Path:
     os.utime(file, (then.timestamp(), then.timestamp()))
     if file.parent.name == "manifests":
         digest = file.name.partition("-")[2]
-        return file.rename(file.with_name(f"{then:%Y%m%dT%H%M%SZ}-{digest}"))
+        return file.rename(file.with_name(f"{then:%Y%m%dT%H%M%S%fZ}-{digest}"))
     return file
 
 
@@ -106,6 +106,28 @@ def test_only_what_changed_is_written_again(filled: Stack, tmp_path: Path) -> No
     )
     assert events <= second["written_rows"] < second["rows"]
     assert objects < set((tmp_path / "objects").iterdir())
+
+
+def test_the_newest_of_one_second_is_the_newest(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    repository = Repository(place(str(tmp_path / "place")), None, tmp_path / "work")
+    second = datetime(2026, 11, 29, 10, 30, 5, tzinfo=UTC)
+    written = []
+    for number in range(5):
+        made = Manifest(
+            made_at=second,
+            member=f"m-{number}",
+            schema_file="0001.sql",
+            newest_event=None,
+            keys="",
+            entries=(),
+        )
+        at = second + timedelta(milliseconds=number)
+        written.append(repository.write(made, encrypt=False, written=at))
+    assert list(repository.manifests()) == written
+    shown = restore.moment(f"{second:%Y-%m-%d %H:%M:%S}")
+    assert shown
+    assert written[-1] in [name for name, at in repository.manifests().items() if at <= shown]
 
 
 def test_a_plain_folder_holds_no_secret(filled: Stack, tmp_path: Path) -> None:
@@ -510,8 +532,8 @@ def test_a_place_or_a_time_that_is_none_is_refused() -> None:
     with pytest.raises(Misuse, match="is no time"):
         restore.moment("yesterday")
     assert restore.moment("2026-11-29") == datetime(2026, 11, 29, 23, 59, 59, 999999, tzinfo=UTC)
-    assert restore.moment("2026-11-29T10:30") == datetime(2026, 11, 29, 10, 30, tzinfo=UTC)
-    assert restore.moment("2026-11-29T10:30+01:00") == datetime(2026, 11, 29, 9, 30, tzinfo=UTC)
+    assert restore.moment("2026-11-29T10:30") == datetime(2026, 11, 29, 10, 30, 0, 999999, UTC)
+    assert restore.moment("2026-11-29T10:30+01:00") == datetime(2026, 11, 29, 9, 30, 0, 999999, UTC)
     for text in ("", "age1public", "AGE-SECRET-KEY-1SHORT"):
         with pytest.raises(Failure, match="no key of a backup"):
             Key.read(text)
