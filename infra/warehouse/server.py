@@ -38,19 +38,24 @@ _UNUSED_LOGS = (
 
 def _shared(settings: Settings) -> dict[str, object]:
     """What is the same on every stack."""
+    fsync = int(settings.queue.fsync)
     return {
         "mark_cache_size": 64 * _MIB,
         "uncompressed_cache_size": 0,
         # A summary that was replaced is gone from the disk soon.
         "database_atomic_delay_before_drop_table_sec": 10,
         "merge_tree": {
-            # What the collector was told is stored stays stored through a power cut.
-            "fsync_after_insert": int(settings.queue.fsync),
-            "fsync_part_directory": int(settings.queue.fsync),
+            # What the collector was told is stored stays stored through a power cut, whatever it
+            # was merged into since.
+            "fsync_after_insert": fsync,
+            "fsync_part_directory": fsync,
+            "min_rows_to_fsync_after_merge": fsync,
+            "min_compressed_bytes_to_fsync_after_merge": fsync,
             # What was deleted is gone from the disk soon. Where parts are synced, none that was
-            # replaced is needed after a power cut.
+            # replaced is needed after a power cut; else the system has written what came instead
+            # of it in a minute.
             "finished_mutations_to_keep": 1,  # 0 means all of them
-            "old_parts_lifetime": 1 if settings.queue.fsync else 480,
+            "old_parts_lifetime": 1 if settings.queue.fsync else 60,
             "cleanup_delay_period": 2,
             "cleanup_delay_period_random_add": 1,
             "max_cleanup_delay_period": 10,
