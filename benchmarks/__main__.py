@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import client, fsync, load, proof, results, rules, start, volume
+from benchmarks import backup, client, fsync, load, proof, results, rules, start, volume
 
 _EVENTS = 10_000_000
 
@@ -33,6 +33,7 @@ def main() -> None:
         "--rounds", type=int, default=client.ROUNDS, metavar="N", help="turns of it in each state"
     )
     parser.add_argument("--load", action="store_true", help="only many sessions at once")
+    parser.add_argument("--backup", action="store_true", help="only backup and restore of 10 M")
     chosen = parser.parse_args()
     only_volume = chosen.volume or chosen.volume_rows is not None
     parts = (
@@ -44,6 +45,7 @@ def main() -> None:
         chosen.fsync,
         chosen.client,
         chosen.load,
+        chosen.backup,
     )
     everything = not any(parts)
     if chosen.proof or everything:
@@ -58,6 +60,8 @@ def main() -> None:
         client.measure(chosen.rounds)
     if chosen.load or everything:
         load.measure()
+    if chosen.backup or everything:
+        backup.measure()
     if only_volume or everything:
         volume.measure(chosen.volume_rows or _EVENTS)
     print(results.RESULTS.read_text())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
+
+from scripts.kept import File, Place
 
 WHY = {
     "name": "without a proper name",
@@ -41,17 +43,16 @@ class Aside:
         )
 
 
-def aside(folder: Path) -> Aside:
-    """Look into the files. A request that was sent again is in them again, and counted once."""
-    files = sorted(folder.glob("*.jsonl"), key=lambda file: file.stat().st_mtime)
-    lines = dict.fromkeys(
-        line for file in files for line in file.read_text(errors="replace").splitlines()
-    )
-    marks = [mark for line in lines for mark in _MARK.findall(line)]
+def aside(found: Sequence[tuple[Place, File]]) -> Aside:
+    """Look into files, oldest first. A request that was sent again is in them again, and counted
+    once."""
+    lines = dict.fromkeys(line for place, file in found for line in place.lines(file))
+    marks = [mark for line in lines for mark in _MARK.findall(line.decode(errors="replace"))]
     if not marks:
         return Aside(0, "", 0)
+    newest = max(file.changed for _, file in found)
     return Aside(
         records=len(marks),
         last=WHY[marks[-1]],
-        hours=(time.time() - files[-1].stat().st_mtime) / 3600,
+        hours=(datetime.now(UTC) - newest).total_seconds() / 3600,
     )

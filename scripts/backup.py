@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from infra.warehouse import migrations, names
 from scripts import parquet, warehouse
 from scripts.console import step
 from scripts.errors import Failure
-from scripts.repository import Entry, Key, Lies, Manifest, Repository, place
+from scripts.repository import Entry, Key, Lies, Manifest, Object, Repository, place
 from stacks import copies
 from stacks.copies import Copy
 from stacks.home import CARRIED, Home
@@ -256,16 +256,16 @@ def _alone(home: Home) -> Iterator[None]:
 # --- The rows
 
 
-def of_day(table: str, day: date | None) -> str:
-    """FROM and WHERE of the rows that a backup takes: parameter `day`, where there is one."""
-    rows = f"FROM {names.DATABASE}.{table}"
-    return rows if day is None else f"{rows} WHERE toDate(ts) = {{day:Date}} AND synthetic = ''"
+def of_day(day: date | None) -> str:
+    """Condition on the rows that a backup takes: parameter `day`, where there is one."""
+    return "true" if day is None else "toDate(ts) = {day:Date} AND synthetic = ''"
 
 
 def fingerprint(client: Client, table: str, day: date | None) -> str:
     """Of the rows of a day: how many, and a sum of the hashes of all their bytes."""
     [(rows, hashed)] = client.query(
-        f"SELECT count(), sum(sipHash64(formatRow('RowBinary', *))) {of_day(table, day)}",
+        "SELECT count(), sum(sipHash64(formatRow('RowBinary', *))) "
+        f"FROM {names.DATABASE}.{table} WHERE {of_day(day)}",
         parameters={"day": day} if day else {},
     ).result_rows
     return f"{rows}:{int(hashed):016x}"
@@ -277,6 +277,33 @@ def days(client: Client, table: str) -> list[date]:
         f"SELECT DISTINCT toDate(ts) AS day FROM {names.DATABASE}.{table} ORDER BY day"
     )
     return [day for (day,) in found.result_rows]
+
+
+def stored(
+    client: Client,
+    repository: Repository,
+    table: str,
+    where: str,
+    parameters: Mapping[str, Any],
+    *,
+    encrypt: bool,
+) -> tuple[int, tuple[Object, ...]]:
+    """Put the rows of a table that meet a condition into objects: how many, and which."""
+    rows, objects = 0, []
+    for select in parquet.selects(client, table, where, parameters):
+        file = repository.work / "rows.parquet"
+        rows += parquet.export(client, select, file, parameters).rows
+        objects.append(repository.put(file, encrypt=encrypt))
+    return rows, tuple(objects)
+
+
+def loaded(client: Client, repository: Repository, entry: Entry, table: str) -> None:
+    """Insert the rows of an entry into a table."""
+    for each in entry.objects:
+        file = repository.fetched(each.name)
+        parquet.insert(client, table, file)
+        if file.suffix == ".plain":
+            file.unlink()
 
 
 @dataclass
@@ -338,27 +365,29 @@ class _Making:
         print_ = fingerprint(self.client, table, day)
         if before and before.fingerprint == print_ and self._usable(before, there):
             return before
-        file = self.repository.work / "rows.parquet"
-        select = f"SELECT * {of_day(table, day)}"
-        written = parquet.export(self.client, select, file, {"day": day} if day else {})
+        given = {"day": day} if day else {}
+        rows, objects = stored(
+            self.client, self.repository, table, of_day(day), given, encrypt=self.encrypt
+        )
         after = fingerprint(self.client, table, day)
-        name, size = self.repository.put(file, encrypt=self.encrypt)
-        self.rows += written.rows
-        self.bytes += size
+        self.rows += rows
+        self.bytes += sum(each.bytes for each in objects)
         return Entry(
             table=table,
             day=day,
-            rows=written.rows,
+            rows=rows,
             fingerprint=print_ if print_ == after else "",
-            object=name,
-            bytes=size,
+            objects=objects,
         )
 
     def _usable(self, entry: Entry, there: dict[str, Lies]) -> bool:
-        """Whether its object is still there, and of the kind that is made now."""
-        lies = there.get(entry.object)
-        same = entry.object.endswith(".age") == self.encrypt
-        return same and lies is not None and lies.bytes == entry.bytes
+        """Whether its objects are still there, and of the kind that is made now."""
+        return all(
+            each.name.endswith(".age") == self.encrypt
+            and each.name in there
+            and there[each.name].bytes == each.bytes
+            for each in entry.objects
+        )
 
     def _newest(self) -> datetime | None:
         [(rows, newest)] = self.client.query(
@@ -372,7 +401,7 @@ class _Making:
         found = dict(_texts(self.home.secrets_folder / name for name in CARRIED))
         found |= dict(_texts([member_file(self.home.path)]))
         file.write_text(json.dumps(found), encoding="utf-8")
-        return self.repository.put(file, encrypt=True)[0]
+        return self.repository.put(file, encrypt=True).name
 
 
 def _texts(files: Iterable[Path]) -> Iterator[tuple[str, str]]:

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from infra.collector.store import ASIDE_DAYS
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import parquet, supervise, warehouse
+from scripts import kept, parquet, warehouse
 from scripts.console import step
 from scripts.errors import Failure
 from stacks import copies
-from stacks.embedded.processes import Layout
 from stacks.home import PROJECT, Home, write_private
 
 if TYPE_CHECKING:
@@ -116,11 +115,13 @@ class Cleaner:
     settings: Settings
     home: Home
     client: Client
+    places: Sequence[kept.Place] = ()
+    """Where files beside the database are."""
     today: date = field(default_factory=lambda: datetime.now(UTC).date())
 
     def due(self) -> tuple[Due, ...]:
         """All that is too old. Changes nothing."""
-        return (*self._rows(), *self._labels(), *map(_file, self._files()))
+        return (*self._rows(), *self._labels(), *(_file(file) for _, file in self._files()))
 
     def _ask(self, sql: str, **parameters: Any) -> Sequence[Sequence[Any]]:
         return self.client.query(sql, parameters=parameters).result_rows
@@ -159,17 +160,15 @@ class Cleaner:
                 last_day=last,
             )
 
-    def _files(self) -> Iterator[Path]:
-        """Files that are too old, of plain processes."""
-        layout = Layout(self.home)
-        closed = [file for file in layout.aside.glob("*") if file.name != "aside.jsonl"]
-        for files, days in (
-            (closed, ASIDE_DAYS - _ROTATE_DAYS),
-            (layout.queue.glob("*.backup*"), self.settings.retention.events_days),
-        ):
-            for file in sorted(files):
-                if _day(file) < self.today - timedelta(days=days):
-                    yield file
+    def _files(self) -> Iterator[tuple[kept.Place, kept.File]]:
+        """Files that are too old."""
+        for place in self.places:
+            for file in place.files():
+                days = ASIDE_DAYS - _ROTATE_DAYS
+                if file.damaged:
+                    days = self.settings.retention.events_days
+                if not file.is_open and file.day < self.today - timedelta(days=days):
+                    yield place, file
 
     # --- archive
 
@@ -201,31 +200,31 @@ class Cleaner:
             # so a second file beside the first loses nothing and doubles nothing.
             if sum(each.rows for each in mine) >= rows:
                 continue
-            file = Path(table) / f"{day}{f'-{len(mine) + 1}' if mine else ''}.parquet"
-            made = parquet.export(
-                self.client,
-                f"SELECT * FROM {names.DATABASE}.{table} FINAL "
-                "WHERE toDate(ts) = {day:Date} AND synthetic = ''",
-                folder / file,
-                {"day": day},
-            )
+            for each in self._archived(folder, table, day, beside=len(mine)):
+                written.append(each)
+                _write_manifest(folder, [*there, *written])
+                # A deletion on request must find it.
+                known = copies.Copy("archive", str(folder), datetime.now(UTC))
+                copies.replace(self.home, "archive", str(folder), [known])
+        return tuple(written)
+
+    def _archived(self, folder: Path, table: str, day: str, *, beside: int) -> Iterator[Archived]:
+        """Write the rows of a day, beside so many files of that day."""
+        where, given = "toDate(ts) = {day:Date} AND synthetic = ''", {"day": day}
+        selects = parquet.selects(self.client, table, where, given, final=True)
+        for number, select in enumerate(selects, start=beside + 1):
+            file = Path(table) / f"{day}{f'-{number}' if number > 1 else ''}.parquet"
+            made = parquet.export(self.client, select, folder / file, given)
             if parquet.sha256(folder / file) != made.sha256:
                 raise Failure(f"{folder / file} does not read as it was written: check that disk.")
-            written.append(
-                Archived(
-                    table=table,
-                    day=day,
-                    file=str(file),
-                    rows=made.rows,
-                    bytes=made.bytes,
-                    sha256=made.sha256,
-                )
+            yield Archived(
+                table=table,
+                day=day,
+                file=str(file),
+                rows=made.rows,
+                bytes=made.bytes,
+                sha256=made.sha256,
             )
-            _write_manifest(folder, [*there, *written])
-            # A deletion on request must find it.
-            known = copies.Copy("archive", str(folder), datetime.now(UTC))
-            copies.replace(self.home, "archive", str(folder), [known])
-        return tuple(written)
 
     # --- delete
 
@@ -246,40 +245,31 @@ class Cleaner:
                 parameters=given,
                 settings={"mutations_sync": 2},
             )
-        for file in self._files():
-            file.unlink(missing_ok=True)
+        for place, file in list(self._files()):
+            place.delete(file)
         note_deletions(self.client, "retention", due)
 
-    def close_aside(self) -> bool:
-        """Close the file of records set aside if it is time, so that it gets old; whether it did.
-        The collector is stopped for that moment: a closed port costs Claude Code nothing."""
-        layout = Layout(self.home)
-        file = layout.aside / "aside.jsonl"
-        if not file.exists() or not file.stat().st_size:
-            return False
+    def close_aside(self) -> None:
+        """Close files of records set aside where it is time, so that they get old. The collector
+        is stopped for that moment: a closed port costs Claude Code nothing."""
         month_ago = self.today - timedelta(days=_ROTATE_DAYS)
-        if any(_day(each) > month_ago for each in layout.aside.glob("aside-*")):
-            return False
-        supervisor = supervise.Supervisor(layout)
-        ran = supervisor.halt("collector")
-        stamp = time.strftime("%Y-%m-%dT%H-%M-%S.000", time.gmtime())
-        file.rename(file.with_name(f"aside-{stamp}.jsonl"))  # as the collector itself calls them
-        if ran:
-            supervisor.run("collector")
-        return True
+        for place in self.places:
+            files = [each for each in place.files() if not each.damaged]
+            closed_lately = any(not each.is_open and each.day > month_ago for each in files)
+            for file in files:
+                if file.is_open and file.bytes and not closed_lately:
+                    stamp = time.strftime("%Y-%m-%dT%H-%M-%S.000", time.gmtime())
+                    with place.still():  # the name is one as the collector itself gives
+                        place.rename(file, f"aside-{stamp}.jsonl")
 
 
-def _day(file: Path) -> date:
-    return datetime.fromtimestamp(file.stat().st_mtime, UTC).date()
-
-
-def _file(file: Path) -> Due:
-    day = _day(file).isoformat()
+def _file(file: kept.File) -> Due:
+    day = file.day.isoformat()
     return Due(
-        what="records set aside" if "aside" in file.parts[-2:] else "damaged queue files",
-        where=str(file),
+        what="damaged queue files" if file.damaged else "records set aside",
+        where=file.shown,
         rows=None,
-        bytes=file.stat().st_size,
+        bytes=file.bytes,
         first_day=day,
         last_day=day,
     )
@@ -346,10 +336,13 @@ def cleanup(
 ) -> Cleanup:
     """Archive (where a folder is named), then delete if that is agreed to. Raises Failure."""
     client = warehouse.as_admin(settings, home.secrets(), seconds=3600)
-    embedded = bool(supervise.Supervisor(Layout(home)).states())
-    unseen = "" if embedded else "files beside the database: they are in a container's volume"
+    unseen = ""
     try:
         cleaner = Cleaner(settings, home, client)
+        try:
+            cleaner.places = kept.places(settings, home)
+        except Failure as error:
+            unseen = str(error)
         due = cleaner.due()
         if dry_run:
             return Cleanup(due=due, unseen=unseen)
@@ -363,8 +356,7 @@ def cleanup(
             with step("Deleting"):
                 cleaner.delete(due)
                 warehouse.refresh(client)
-        if embedded:
-            cleaner.close_aside()
+        cleaner.close_aside()
         home.cleaned.write_bytes(b"")
         return Cleanup(due=due, archived=archived, deleted=True, unseen=unseen)
     finally:
@@ -376,7 +368,8 @@ def is_due(home: Home) -> bool:
     if not home.secrets_folder.exists():
         return False
     mark = home.cleaned
-    return not mark.exists() or _day(mark) <= datetime.now(UTC).date() - timedelta(days=7)
+    week_ago = datetime.now(UTC) - timedelta(days=7)
+    return not mark.exists() or datetime.fromtimestamp(mark.stat().st_mtime, UTC) <= week_ago
 
 
 def lines(found: Cleanup) -> list[str]:

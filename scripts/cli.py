@@ -698,7 +698,7 @@ def cleanup(
         rows = sum(each.rows for each in found.archived)
         out.print(f"Archived {rows:,} rows in {len(found.archived)} files.", markup=False)
     if found.unseen:
-        say(f"Not looked at: {found.unseen}.")
+        say(found.unseen)
     if found.due and not found.deleted:
         out.print("Nothing was deleted.")
         raise typer.Exit(0 if dry_run else 1)

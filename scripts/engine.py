@@ -14,7 +14,13 @@ class EngineAbsentError(Exception):
 
 
 def ask(host: str, *words: str) -> list[str]:
-    """The words that `docker WORDS` (or podman) prints. `host`: as `docker.host`; empty: the usual.
+    """The words that `docker WORDS` (or podman) prints. Raises as `run`."""
+    return run(host, *words).decode().split()
+
+
+def run(host: str, *words: str, given: bytes = b"") -> bytes:
+    """What `docker WORDS` (or podman) prints. `host`: as `docker.host`; empty: the usual. `given`:
+    on standard input, where no list of processes shows it.
 
     Raises EngineAbsentError where it cannot be asked, or refuses.
     """
@@ -24,10 +30,14 @@ def ask(host: str, *words: str) -> list[str]:
     environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
     try:
         done = subprocess.run(
-            [command, *words], capture_output=True, text=True, timeout=_SECONDS, env=environment
+            [command, *words],
+            input=given,
+            capture_output=True,
+            timeout=_SECONDS,
+            env=environment,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise EngineAbsentError(f"`{command}` does not answer ({error})") from None
     if done.returncode != 0:
-        raise EngineAbsentError(done.stderr.strip() or f"`{command}` failed")
-    return done.stdout.split()
+        raise EngineAbsentError(done.stderr.decode().strip() or f"`{command}` failed")
+    return done.stdout

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import files, warehouse
+from scripts import kept, warehouse
 from stacks import copies
 from stacks.embedded.processes import Layout
 from stacks.home import Home
@@ -69,7 +69,7 @@ def holdings(settings: Settings, home: Home) -> Holdings:
             member=secrets.member,
             tables=tuple(_tables(client, settings)),
             values=tuple(_values(client)),
-            files=tuple(_files(home)),
+            files=tuple(_files(settings, home)),
             copies=tuple(copies.lines(home)),
         )
     finally:
@@ -93,7 +93,7 @@ def export(settings: Settings, home: Home, to: TextIO) -> int:
     return written
 
 
-def _kept(settings: Settings) -> dict[str, int]:
+def _days_kept(settings: Settings) -> dict[str, int]:
     return {
         names.EVENTS: settings.retention.events_days,
         names.METRIC_POINTS: settings.retention.metrics_days,
@@ -111,8 +111,8 @@ def _tables(client: Client, settings: Settings) -> Iterator[Table]:
     for table in _TABLES:
         shown = "toString(min(ts)), toString(max(ts))" if table in timed else "'', ''"
         [(rows, first, last)] = client.query(f"SELECT count(), {shown} FROM {table}").result_rows
-        kept = _kept(settings).get(table)
-        yield Table(table, rows, first if rows else "", last if rows else "", kept)
+        days = _days_kept(settings).get(table)
+        yield Table(table, rows, first if rows else "", last if rows else "", days)
 
 
 def _values(client: Client) -> Iterator[Value]:
@@ -125,12 +125,15 @@ def _values(client: Client) -> Iterator[Value]:
             yield Value(f"{table}.{place}", int(distinct), tuple(sorted(examples)))
 
 
-def _files(home: Home) -> Iterator[tuple[str, int, str]]:
-    layout = Layout(home)
-    for folder, what in (
-        (layout.queue, "waits for ClickHouse"),
-        (layout.aside, "records set aside, sanitized"),
-        (home.log, "logs of the programs, without payloads"),
+def _files(settings: Settings, home: Home) -> Iterator[tuple[str, int, str]]:
+    folder = kept.Folder(home)
+    queue = (file for file in folder.listed(Layout(home).queue) if not file.damaged)
+    beside = [file for place in kept.places(settings, home) for file in place.files()]
+    for found, what in (
+        (queue, "waits for ClickHouse"),
+        ((file for file in beside if file.damaged), "damaged queue file"),
+        ((file for file in beside if not file.damaged), "records set aside, sanitized"),
+        (folder.listed(home.log), "logs of the programs, without payloads"),
     ):
-        for file, found in files.below(folder):
-            yield str(file), found.st_size, what
+        for file in found:
+            yield file.shown, file.bytes, what

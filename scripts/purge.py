@@ -12,7 +12,7 @@ import json
 import secrets as randomness
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from infra.collector.purge import purge_hash
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import cleanup, counters, engine, evidence, parquet, rewrite, supervise, warehouse
+from scripts import cleanup, counters, evidence, kept, parquet, rewrite, warehouse
 from scripts.console import say, step
 from scripts.errors import Failure
-from stacks import copies, stores
-from stacks.embedded.processes import Layout
+from stacks import copies
 from stacks.home import Home
 
 if TYPE_CHECKING:
@@ -170,9 +169,9 @@ class Purger:
             for log in self._logs()
             if (rows := self._audited(log))
         ]
-        for file in (*self._aside(), *self._program_logs()):
-            if records := sum(1 for line in _lines(file) if self._names(line)):
-                found.append(Place(where=str(file), what="lines", before=records))
+        for keeper, file in self._files():
+            if records := sum(1 for line in keeper.lines(file) if self._names(line)):
+                found.append(Place(where=file.shown, what="lines", before=records))
         for folder, each, rows in self._archived():
             found.append(Place(where=str(folder / each.file), what="archived rows", before=rows))
         return Plan(target=self.target, places=tuple(found), copies=tuple(self._backups()))
@@ -180,11 +179,12 @@ class Purger:
     def _names(self, line: bytes) -> bool:
         return self.target.value.encode() in line
 
-    def _aside(self) -> list[Path]:
-        return sorted(each for each in Layout(self.home).aside.glob("*") if each.is_file())
-
-    def _program_logs(self) -> list[Path]:
-        return sorted(each for each in self.home.log.glob("*") if each.is_file())
+    def _files(self) -> Iterator[tuple[kept.Place, kept.File]]:
+        """Records set aside, and what programs log, line by line."""
+        for keeper in kept.places(self.settings, self.home):
+            yield from ((keeper, file) for file in keeper.files() if not file.damaged)
+        keeper = kept.Folder(self.home)
+        yield from ((keeper, file) for file in keeper.listed(self.home.log))
 
     def _logs(self) -> list[str]:
         """Tables of the audit, older ones that an upgrade of ClickHouse left among them."""
@@ -360,17 +360,12 @@ class Purger:
                 )
             told(f"{waiting} bytes wait")
             time.sleep(0.5)
-        supervisor = supervise.Supervisor(Layout(self.home))
-        if supervisor.states():
-            supervisor.halt("collector")
-            # Damaged files hold what nobody can read record by record.
-            for file in self.home.queue.rglob("*.backup*"):
-                file.unlink()
-            supervisor.run("collector")
-        else:
-            for stack in stores.stacks(self.home):
-                with suppress(engine.EngineAbsentError):
-                    engine.ask(self.settings.docker.host, "restart", f"telemetry-{stack}-collector")
+        for keeper in kept.places(self.settings, self.home):
+            with keeper.still():
+                # Nobody can tell what is in damaged ones.
+                for file in keeper.files():
+                    if file.damaged:
+                        keeper.delete(file)
         if not warehouse.wait(f"http://127.0.0.1:{self.settings.ports.health}/", 60):
             raise Failure("The collector does not answer after its restart: `telemetry status`.")
 
@@ -462,13 +457,11 @@ class Purger:
             )
 
     def _rewrite_files(self) -> None:
-        for file in (*self._aside(), *self._program_logs()):
-            if any(self._names(line) for line in _lines(file)):
-                kept = [each for line in _lines(file) if (each := self._without(line))]
-                # In place: the program that writes it goes on appending to the same file.
-                with file.open("r+b") as stream:
-                    stream.writelines(kept)
-                    stream.truncate()
+        for keeper, file in self._files():
+            if any(self._names(line) for line in keeper.lines(file)):
+                with keeper.still():
+                    lines = (self._without(line) for line in keeper.lines(file))
+                    keeper.replace(file, [line for line in lines if line])
 
     def _without(self, line: bytes) -> bytes:
         """A line without what is the target's; empty where all of it is, or nobody can tell."""
@@ -544,11 +537,6 @@ class Purger:
                 if each.where in classes
             ],
         )
-
-
-def _lines(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        yield from stream
 
 
 def _pruned(document: dict[str, Any], target: Target) -> dict[str, Any]:

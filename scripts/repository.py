@@ -264,6 +264,13 @@ class _Stated(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Object(_Stated):
+    """A file of a backup."""
+
+    name: str
+    bytes: int
+
+
 class Entry(_Stated):
     """The rows of a table, or of a day of it."""
 
@@ -272,9 +279,8 @@ class Entry(_Stated):
     rows: int
     fingerprint: str
     """Of these rows (scripts/backup.py); empty where they were changing just then."""
-    object: str
-    bytes: int
-    """Of the object."""
+    objects: tuple[Object, ...]
+    """Where they are."""
 
 
 class Manifest(_Stated):
@@ -299,7 +305,7 @@ class Manifest(_Stated):
     @property
     def objects(self) -> set[str]:
         """All that must be there."""
-        return {self.keys, *(each.object for each in self.entries)}
+        return {self.keys, *(each.name for entry in self.entries for each in entry.objects)}
 
 
 @dataclass(frozen=True)
@@ -311,11 +317,11 @@ class Repository:
     work: Path
     """An empty folder for what is on its way."""
 
-    def put(self, file: Path, *, encrypt: bool) -> tuple[str, int]:
-        """Add an object, and read it back; its name and bytes."""
+    def put(self, file: Path, *, encrypt: bool) -> Object:
+        """Add an object, and read it back."""
         return self._put(file, _OBJECTS, "", encrypt=encrypt)
 
-    def _put(self, file: Path, begin: str, suffix: str, *, encrypt: bool) -> tuple[str, int]:
+    def _put(self, file: Path, begin: str, suffix: str, *, encrypt: bool) -> Object:
         if encrypt:
             assert self.key is not None
             file, plain = file.with_name(f"{file.name}{_ENCRYPTED}"), file
@@ -329,7 +335,7 @@ class Repository:
             raise Failure(f"{self.place.name}/{name} is not what was written: look at that disk.")
         size = file.stat().st_size
         file.unlink()
-        return name, size
+        return Object(name=name, bytes=size)
 
     def _digest(self, name: str) -> str:
         found = hashlib.sha256()
@@ -350,7 +356,7 @@ class Repository:
         file = self.work / "manifest"
         file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
         stamp = (written or datetime.now(UTC)).strftime(_TIME)
-        return self._put(file, f"{_MANIFESTS}{stamp}-", ".json", encrypt=encrypt)[0]
+        return self._put(file, f"{_MANIFESTS}{stamp}-", ".json", encrypt=encrypt).name
 
     def manifest(self, name: str) -> Manifest:
         """Read one. Raises Failure where it is damaged, or of a newer version."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.settings import Settings, load, member_file
 from infra.warehouse import migrations, names
-from scripts import backup, parquet, purge, warehouse
+from scripts import backup, purge, warehouse
 from scripts import up as starting
 from scripts.backup import fingerprint
 from scripts.console import step
@@ -338,10 +338,8 @@ def _insert(client: Client, plan: Plan) -> int:
             shown.update(f"{entry.table} {entry.day or ''}, {rows:,} of {total:,} rows")
             if entry.fingerprint == fingerprint(client, entry.table, entry.day):
                 continue
-            file = plan.repository.fetched(entry.object)
-            rows += parquet.insert(client, entry.table, file)
-            if file.suffix == ".plain":
-                file.unlink()
+            backup.loaded(client, plan.repository, entry, entry.table)
+            rows += entry.rows
     return rows
 
 

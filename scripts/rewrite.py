@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import backup, parquet
-from scripts.repository import Entry, Manifest, Repository
+from scripts import backup
+from scripts.repository import Entry, Manifest, Object, Repository
 from stacks.home import Home
 
 if TYPE_CHECKING:
@@ -66,8 +65,8 @@ class _Rewriting:
     conditions: Mapping[str, str]
     parameters: Mapping[str, str]
     removed: list[Removed] = field(default_factory=list)
-    done: dict[str, Entry | None] = field(default_factory=dict)
-    """What an object became; None: nothing was left of it."""
+    done: dict[tuple[Object, ...], Entry | None] = field(default_factory=dict)
+    """What objects became; None: nothing was left of them."""
 
     def run(self) -> list[Removed]:
         manifests = self.repository.manifests()
@@ -89,15 +88,15 @@ class _Rewriting:
     def _entry(self, entry: Entry, *, encrypt: bool) -> Entry | None:
         if entry.table not in self.conditions or not entry.rows:
             return entry
-        if entry.object not in self.done:
-            self.done[entry.object] = self._rewritten(entry, encrypt=encrypt)
-        return self.done[entry.object]
+        if entry.objects not in self.done:
+            self.done[entry.objects] = self._rewritten(entry, encrypt=encrypt)
+        return self.done[entry.objects]
 
     def _rewritten(self, entry: Entry, *, encrypt: bool) -> Entry | None:
         scratch = f"{names.DATABASE}.{_SCRATCH}"
         self.client.command(f"DROP TABLE IF EXISTS {scratch} SYNC")
         self.client.command(f"CREATE TABLE {scratch} AS {names.DATABASE}.{entry.table}")
-        parquet.insert(self.client, _SCRATCH, self.repository.fetched(entry.object))
+        backup.loaded(self.client, self.repository, entry, _SCRATCH)
         condition = self.conditions[entry.table]
         counted = self.client.command(
             f"SELECT count() FROM {scratch} WHERE {condition}", parameters=dict(self.parameters)
@@ -108,12 +107,10 @@ class _Rewriting:
             f"ALTER TABLE {scratch} DELETE WHERE {condition} SETTINGS mutations_sync = 2",
             parameters=dict(self.parameters),
         )
-        file = self.repository.work / f"rewritten-{time.time_ns()}.parquet"
-        written = parquet.export(self.client, f"SELECT * FROM {scratch}", file)
         self.removed.append(Removed(entry.table, entry.day, int(str(counted))))
-        if not written.rows:
-            return None
         print_ = backup.fingerprint(self.client, _SCRATCH, entry.day)
-        name, size = self.repository.put(file, encrypt=encrypt)
-        found = {"rows": written.rows, "fingerprint": print_, "object": name, "bytes": size}
-        return entry.model_copy(update=found)
+        rows, objects = backup.stored(
+            self.client, self.repository, _SCRATCH, "true", {}, encrypt=encrypt
+        )
+        found = {"rows": rows, "fingerprint": print_, "objects": objects}
+        return entry.model_copy(update=found) if rows else None

@@ -12,9 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import chain
-from pathlib import Path
+from itertools import chain, starmap
 from typing import TYPE_CHECKING, Any
 
 from detect_secrets.core.scan import scan_line
@@ -23,9 +21,8 @@ from detect_secrets.settings import transient_settings
 from infra.collector.rules.apply import Cutter
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import warehouse
+from scripts import kept, warehouse
 from scripts.console import Step
-from stacks.embedded.processes import Layout
 from stacks.home import Home
 
 if TYPE_CHECKING:
@@ -97,7 +94,7 @@ class Scan:
     texts: int
     rows: int
     set_aside: int
-    """Records in files on the side. Those of containers are in a volume and not looked at."""
+    """Records in files on the side."""
     hits: tuple[Hit, ...]
 
 
@@ -126,14 +123,19 @@ def scan(settings: Settings, home: Home, shown: Step) -> Scan:
     """Look at all that is stored. Raises Failure where ClickHouse does not answer."""
     client = warehouse.as_admin(settings, home.secrets(), seconds=600)
     eyes = _Eyes(settings)
-    files = _aside(home)
+    files = [
+        (place, file)
+        for place in kept.places(settings, home)
+        for file in place.files()
+        if not file.damaged
+    ]
     hits: dict[tuple[str, str, str], list[Text]] = {}
     texts = 0
     plugins = {"plugins_used": [{"name": name} for name in _DETECTORS]}
     try:
         rows = sum(_count(client, table) for table in names.OWN_EVENTS)
         with transient_settings(plugins):
-            for text in chain(_texts(client), *map(_of_file, files)):
+            for text in chain(_texts(client), *starmap(_of_file, files)):
                 texts += 1
                 if texts % 1000 == 0:
                     shown.update(f"{texts:,} texts")
@@ -144,7 +146,7 @@ def scan(settings: Settings, home: Home, shown: Step) -> Scan:
     return Scan(
         texts,
         rows,
-        sum(_lines(file) for file in files),
+        sum(1 for place, file in files for _ in place.lines(file)),
         tuple(_hit(*key, found) for key, found in sorted(hits.items())),
     )
 
@@ -183,28 +185,19 @@ def _texts(client: Client) -> Iterator[Text]:
                 yield Text(f"{table}.{place}", value, int(rows), first, last)
 
 
-def _aside(home: Home) -> list[Path]:
-    return sorted(file for file in Layout(home).aside.glob("*") if file.is_file())
-
-
-def _lines(file: Path) -> int:
-    with file.open("rb") as stream:
-        return sum(1 for _ in stream)
-
-
-def _of_file(file: Path) -> Iterator[Text]:
+def _of_file(place: kept.Place, file: kept.File) -> Iterator[Text]:
     """The same of records set aside, which are JSON. A line that is none is one text."""
-    day = datetime.fromtimestamp(file.stat().st_mtime, UTC).strftime("%Y-%m-%d")
+    day, name = file.day.isoformat(), file.name.rpartition("/")[2]
     found: Counter[str] = Counter()
-    with file.open(encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            try:
-                found.update(set(_strings(json.loads(line))))
-            except (ValueError, RecursionError):
-                found[line] += 1
+    for line in place.lines(file):
+        text = line.decode(errors="replace")
+        try:
+            found.update(set(_strings(json.loads(text))))
+        except (ValueError, RecursionError):
+            found[text] += 1
     for value, records in found.items():
         if not re.match(_ID, value):
-            yield Text(f"{file.name} (set aside)", value, records, day, day)
+            yield Text(f"{name} (set aside)", value, records, day, day)
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -21,6 +21,7 @@ from scripts import (
     counters,
     delivery,
     files,
+    kept,
     limit,
     login,
     purge,
@@ -228,14 +229,21 @@ def status(settings: Settings, home: Home) -> Status:
         for name, bound in memory_limit.items()
         if memory.get(name, 0) > bound
     ]
-    odd = aside.aside(layout.aside)
+    try:
+        places = kept.places(settings, home) if stack == "local" else [kept.Folder(home)]
+        beside = [(place, file) for place in places for file in place.files()]
+    except Failure as error:
+        problems.append(str(error))
+        beside = []
+    set_aside = [(place, file) for place, file in beside if not file.damaged]
+    odd = aside.aside(set_aside)
     if odd.said:
-        problems.append(f"{odd.said}, but in {layout.aside}")
-    backups = [str(file) for file, _ in files.below(home.queue) if ".backup" in file.name]
-    if backups:
+        problems.append(f"{odd.said}, but in {set_aside[-1][1].shown}")
+    damaged = [file.shown for _, file in beside if file.damaged]
+    if damaged:
         problems.append(
-            f"{len(backups)} damaged queue file(s) set aside in "
-            f"{home.queue}: keep for rescue, or delete"
+            f"{len(damaged)} damaged queue file(s) set aside, keep for rescue or delete: "
+            f"{', '.join(damaged)}"
         )
     last = canary.last(home)
     if last and not last.well:
@@ -265,10 +273,10 @@ def status(settings: Settings, home: Home) -> Status:
         refused_records=_total(samples, "otelcol_receiver_refused_"),
         failed_sends=_total(samples, "otelcol_exporter_send_failed_"),
         samples_lost=_lost_samples(samples) if to_prometheus else None,
-        set_aside_bytes=_size(layout.aside),
+        set_aside_bytes=sum(file.bytes for _, file in set_aside),
         set_aside_records=odd.records,
         set_aside_last=odd.last,
-        set_aside_queue_files=backups,
+        set_aside_queue_files=damaged,
         events=stored.events,
         last_event=stored.last,
         cost_without_chapter_usd=stored.without_chapter,

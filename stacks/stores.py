@@ -57,6 +57,11 @@ def volume(stack: str) -> str:
     return f"telemetry-{stack}-clickhouse-data"
 
 
+def queue_volume(stack: str) -> str:
+    """The volume with the collector's queue, and what the collector set aside."""
+    return f"telemetry-{stack}-collector-queue"
+
+
 def beside_plain_processes(settings: Settings, home: Home) -> str:
     """Why containers must not start beside the plain processes of `make up`; empty: they may."""
     if _runs(home):

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import cast
 
 import docker
 import pytest
@@ -21,9 +24,9 @@ from pulumi.automation import CommandError
 from infra import services
 from infra.warehouse import names
 from infra.warehouse.migrations import DDL
-from scripts import backup, restore, warehouse
+from scripts import backup, cleanup, holdings, kept, purge, restore, status, warehouse
 from stacks.home import Home
-from tests import recorded
+from tests import made, recorded
 from tests.conftest import PORTS, free_ports, until
 from tests.recorded import Recorded
 
@@ -305,6 +308,63 @@ def test_a_backup_of_the_containers_comes_back(
         restored = restore.restore(plan)
     assert restored.restored_rows > len(sent)
     assert rows() == before
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="the docker command is not here")
+def test_a_purge_and_a_cleanup_reach_what_is_in_the_volume(
+    stack: LocalStack,
+) -> None:
+    session, other = f"badger-{uuid.uuid4()}", f"heron-{uuid.uuid4()}"
+    odd = {"event.name": "no name at all"}
+    for each in (session, other):
+        records = (made.log(each), made.log(each, attributes=odd))
+        assert stack.post("logs", json.loads(made.request(*records))) == 200
+    [volume] = [each for each in kept.places(stack.settings, stack.home) if stack.name in str(each)]
+    volume_ = cast(kept.Volume, volume)
+    until(lambda: sum(len(list(volume.lines(each))) for each in volume.files()) >= 2, 30)
+    volume_._run('echo "$1" > /kept/queue/exporter_clickhouse_.backup1', session)
+    found = status.status(stack.settings, stack.home)
+    assert found.set_aside_records == 2
+    [damaged] = found.set_aside_queue_files
+    assert any(damaged in each for each in found.problems)
+    assert [what for _, _, what in holdings.holdings(stack.settings, stack.home).files] >= [
+        "damaged queue file",
+        "records set aside, sanitized",
+    ]
+
+    # This stack syncs nothing (see above), so parts would stay for a minute.
+    tables = (*names.OWN_EVENTS, names.SESSION_LABELS, names.DAILY_METRICS_KEPT)
+    for table in (*tables, names.PURGE_REQUESTS):
+        stack.as_admin().command(
+            f"ALTER TABLE telemetry.{table} MODIFY SETTING old_parts_lifetime = 1"
+        )
+    target = purge.Target("session", session)
+    done = purge.purge(stack.settings, stack.home, target, agreed=lambda _: True)
+    assert isinstance(done, purge.Purged)
+    [place] = [each for each in done.places if "aside" in each.where]
+    assert (place.before, place.after) == (1, 0)
+    assert stack.healthy()
+    everything = volume_._run("cat /kept/aside/* /kept/queue/*")
+    assert session.encode() not in everything
+    assert other.encode() in everything, "what is not the target's stays"
+    assert not [each for each in volume.files() if each.damaged]
+    count = f"SELECT count() FROM telemetry_events WHERE session_id = '{session}'"
+    assert stack.asked(count) == [(0,)]
+    assert status.status(stack.settings, stack.home).set_aside_records == 1
+
+    # What comes afterwards is set aside as before, in the same file.
+    assert stack.post("logs", json.loads(made.request(made.log(other, attributes=odd)))) == 200
+    until(lambda: status.status(stack.settings, stack.home).set_aside_records == 2, 30)
+    client = stack.as_admin()
+    cleaner = cleanup.Cleaner(stack.settings, stack.home, client, [volume])
+    cleaner.close_aside()
+    assert [each.is_open for each in volume.files()][:1] == [False]
+    assert stack.healthy()
+    assert cleaner.due() == ()
+    cleaner.today += timedelta(days=400)
+    [due] = [each for each in cleaner.due() if each.rows is None]
+    cleaner.delete([due])
+    assert not [each for each in volume.files() if not each.is_open]
 
 
 def test_a_container_stopped_by_hand_is_started_by_an_up_that_looks(stack: LocalStack) -> None:

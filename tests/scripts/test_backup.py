@@ -330,11 +330,11 @@ def test_an_interrupted_restore_goes_on_where_it_was(
     real = parquet.insert
     sent: list[Any] = []
 
-    def interrupted(*given: Any) -> int:
+    def interrupted(*given: Any) -> None:
         if len(sent) == 2:
             raise KeyboardInterrupt
         sent.append(given)
-        return real(*given)
+        real(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(parquet, "insert", interrupted)
@@ -345,6 +345,32 @@ def test_an_interrupted_restore_goes_on_where_it_was(
     report = json.loads(filled.ok("restore", "--from", str(tmp_path), "--yes", "--json"))
     assert content(filled) == before
     assert report["present_rows"] > 0, "what was there was not sent again"
+
+
+def test_a_day_of_many_files_comes_back_equal(
+    filled: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_FILE_BYTES", 100_000)
+    made = saving.backup(filled.settings, filled.home, str(tmp_path), encrypt=False)
+    with saving.opened(filled.home, str(tmp_path), None) as repository:
+        entries = repository.manifest(made.manifest).entries
+    most = max(entries, key=lambda each: len(each.objects))
+    assert most.table == names.EVENTS
+    assert len(most.objects) > 2
+    again = saving.backup(filled.settings, filled.home, str(tmp_path), encrypt=False)
+    assert again.written_rows < most.rows, "it need not be written again"
+    before = content(filled)
+    for table in names.BACKED_UP_BY_DAY:
+        filled.admin(f"TRUNCATE TABLE {names.DATABASE}.{table}")
+    filled.ok("restore", "--from", str(tmp_path), "--yes")
+    assert content(filled) == before
+    removed = rewrite.rewrite(
+        filled.settings, filled.home, str(tmp_path), {names.EVENTS: "event = 'api_request'"}, {}
+    )
+    [(rows,)] = filled.admin(
+        f"SELECT count() FROM {names.DATABASE}.{names.EVENTS} WHERE event = 'api_request'"
+    )
+    assert sum(each.rows for each in removed) == rows > 0
 
 
 def test_days_that_retention_would_delete_are_left_out_and_counted(
