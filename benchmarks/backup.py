@@ -16,7 +16,7 @@ from scripts import backup, restore, warehouse
 from scripts.console import step
 
 _EVENTS, _PER_SESSION, _DAYS = 10_000_000, 100, 4
-_CHUNK_SESSIONS = 10_000
+_CHUNK_SESSIONS = 1_000
 _PATIENCE_SECONDS = 3600
 _EXACT = "count(), sum(sipHash64(formatRow('RowBinary', *)))"
 
