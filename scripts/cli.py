@@ -775,12 +775,15 @@ def purge(
 @app.command()
 @_command
 def report(
-    about: Annotated[Literal["month", "retention"], typer.Argument(help="What it is about.")],
+    about: Annotated[
+        Literal["month", "retention", "governance"], typer.Argument(help="What it is about.")
+    ],
     month: Annotated[
         str, typer.Option(help="Of `month`: such as 2026-11; empty: this one, UTC.")
     ] = "",
     day: Annotated[
-        str, typer.Option(help="Of `retention`: the newest made by that day, such as 2026-11-23.")
+        str,
+        typer.Option(help="Of `retention` and `governance`: as of that day, such as 2026-11-23."),
     ] = "",
     form: Annotated[
         Literal["md", "html", "csv", "json"] | None,
@@ -794,21 +797,26 @@ def report(
         Path | None, typer.Option(help="A file of its own instead of the terminal.")
     ] = None,
 ) -> None:
-    """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went, or what
-    is held, for how long, and what was deleted."""
+    """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went; what is
+    held, for how long, and what was deleted; or who waits for a purge, and what is overdue."""
     from scripts import report as reporting
     from scripts.report_text import Page
 
-    if (day and about == "month") or (month and about == "retention"):
-        raise Misuse("--month belongs to `report month`, --day to `report retention`.")
+    if (day and about == "month") or (month and about != "month"):
+        raise Misuse(
+            "--month belongs to `report month`, --day to `report retention` and `governance`."
+        )
     first, until = reporting.first_day(month), reporting.last_moment(day)
     form = reporting.format_of(form, output)
     settings, home = _state()
-    made: Page = (
-        reporting.ask(settings, home.secrets(), first)
-        if about == "month"
-        else reporting.ask_retention(settings, home.secrets(), until)
-    )
+    secrets = home.secrets()
+    made: Page
+    if about == "month":
+        made = reporting.ask(settings, secrets, first)
+    elif about == "retention":
+        made = reporting.ask_retention(settings, secrets, until)
+    else:
+        made = reporting.ask_governance(settings, secrets, until)
     text = reporting.rendered(made, form)
     if output is None:
         print(text, end="")

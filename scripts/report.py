@@ -1,8 +1,9 @@
 """`telemetry report`: one page to read or hand on. `month`: what a month cost and how it went;
-`retention`: what is held, for how long, and what went.
+`retention`: what is held, for how long, and what went; `governance`: what became of what was
+promised.
 
-Each section is a question of its own, in queries/report/ and queries/retention/, asked as the
-member.
+Each section is a question of its own, in queries/report/, queries/retention/ and
+queries/governance/, asked as the member.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from infra.secrets import Secrets
 from infra.settings import Settings
 from scripts import queries, query, report_html, report_text
 from scripts.errors import Failure, Misuse
-from scripts.report_text import Page, Report, Retention, Row, Section
+from scripts.report_text import Governance, Page, Report, Retention, Row, Section
 from stacks.home import PROJECT
 
 FOLDER = PROJECT / "queries" / "report"
 RETENTION = PROJECT / "queries" / "retention"
+GOVERNANCE = PROJECT / "queries" / "governance"
 Format = Literal["md", "html", "csv", "json"]
 
 TITLES = {
@@ -50,6 +52,9 @@ RETENTION_TITLES = {
     "deletions": "Deleted by command",
     "coverage": "When it was made",
 }
+GOVERNANCE_TITLES = {"purges": "Purge requests", "kept-out": "Kept out"}
+_OF_RETENTION = ("classes", "deletions")
+"""What governance shows of the retention report."""
 
 _RENDER: dict[Format, Callable[[Page], str]] = {
     "md": report_text.markdown,
@@ -108,6 +113,22 @@ def ask_retention(settings: Settings, secrets: Secrets, until: datetime) -> Rete
     if not found.has_data:
         return found
     return Retention(sections=tuple(answer(*each) for each in RETENTION_TITLES.items()))
+
+
+def ask_governance(settings: Settings, secrets: Secrets, until: datetime) -> Governance:
+    """As of a moment."""
+    given = {"until": f"{until:%Y-%m-%d %H:%M:%S}"}
+    own = _answers(settings, secrets, GOVERNANCE, given)
+    retention = ask_retention(settings, secrets, until)
+    held = (retention.section(name) for name in _OF_RETENTION)
+    return Governance(
+        until=until,
+        retention=retention,
+        sections=(
+            *(own(*each) for each in GOVERNANCE_TITLES.items()),
+            *(section for section in held if section),
+        ),
+    )
 
 
 def _answers(

@@ -219,6 +219,50 @@ class Retention(Page):
         ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Governance(Page):
+    """What became of what was promised, as of a moment."""
+
+    until: datetime
+    retention: Retention
+    sections: tuple[Section, ...]
+
+    @property
+    def has_data(self) -> bool:
+        return True
+
+    @property
+    def name(self) -> str:
+        return f"governance {self.until:%Y-%m-%d}"
+
+    @property
+    def open_purges(self) -> list[Row]:
+        found = self.section("purges")
+        return [row for row in found.rows if row["days_left"] is not None] if found else []
+
+    @property
+    def facts(self) -> Row:
+        return {"as_of": plain(self.until), "open_purges": len(self.open_purges)}
+
+    @property
+    def heading(self) -> str:
+        return f"As of {shown('', plain(self.until))}. Days and times are UTC."
+
+    @property
+    def notes(self) -> list[str]:
+        notes = []
+        if self.open_purges:
+            most, least = (row["days"] for row in (self.open_purges[0], self.open_purges[-1]))
+            waits = f"for {most} days" if most == least else f"for {least} to {most} days"
+            notes.append(
+                f"{len(self.open_purges)} open purge request(s), {waits}: `telemetry purge`."
+            )
+        late = sum(row["days_left"] < 0 for row in self.open_purges)
+        if late:
+            notes.append(f"{late} of them are older than the policy promises.")
+        return notes + self.retention.notes
+
+
 def month_after(month: date) -> date:
     """First day of the next month."""
     return (month + timedelta(days=31)).replace(day=1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,6 +168,52 @@ def test_a_session_is_gone_from_all_tables_and_files_and_stays_away(
     # A restore does not bring it back either.
     own_stack.ok("restore", "--from", str(backups), "--yes")
     assert in_database(own_stack, GONE) == {}
+
+
+def governance(stack: Stack, *words: str) -> dict[str, Any]:
+    found = json.loads(stack.ok("report", "governance", "--format", "json", *words))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_governance_shows_open_requests_and_their_age_without_names(own_stack: Stack) -> None:
+    own_stack.ok("up")
+    before = governance(own_stack)
+    assert before["open_purges"] == 0
+    member = own_stack.home.secrets().member
+    number = json.loads(own_stack.ok("purge", "--member", member, "--request", "--json"))["number"]
+    old = datetime.now(UTC) - timedelta(days=33)
+    own_stack.admin(
+        "INSERT INTO telemetry.purge_requests (id, member, session_id, requested_at) "
+        "VALUES ('0123456789ab', 'm-somebodyelse', '', {at:DateTime})",
+        at=f"{old:%Y-%m-%d %H:%M:%S}",
+    )
+    found = governance(own_stack)
+    assert found["open_purges"] == 2
+    late, new = found["sections"]["purges"][:2]
+    assert (late["id"], late["what"], late["days"], late["days_left"]) == (
+        ("0123456789ab", "member", 33, -3)
+    )
+    assert (new["id"], new["days"], new["days_left"]) == (number, 0, 30)
+    assert found["notes"][:2] == [
+        "2 open purge request(s), for 0 to 33 days: `telemetry purge`.",
+        "1 of them are older than the policy promises.",
+    ]
+    assert member not in json.dumps(found)
+    assert "m-somebodyelse" not in json.dumps(found)
+    assert {"classes", "deletions", "kept_out"} <= found["sections"].keys()
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    assert governance(own_stack, "--day", str(yesterday))["open_purges"] == 1, "as of then"
+
+    own_stack.ok("purge", "--member", "m-somebodyelse", "--yes")
+    done = governance(own_stack)
+    assert done["open_purges"] == 1
+    [ended] = [each for each in done["sections"]["purges"] if each["id"] == "0123456789ab"]
+    assert (ended["what"], ended["days"], ended["days_left"]) == (None, 33, None)
+    assert governance(own_stack, "--day", str(yesterday))["open_purges"] == 1
+    assert "Purge requests" in own_stack.ok("report", "governance")
+    refused = own_stack.run("report", "governance", "--month", "2026-11")
+    assert refused.returncode == 2
 
 
 def test_the_evidence_says_what_and_not_who(own_stack: Stack) -> None:

@@ -325,6 +325,9 @@ def test_a_purge_and_a_cleanup_reach_what_is_in_the_volume(
     volume_._run('echo "$1" > /kept/queue/exporter_clickhouse_.backup1', session)
     found = status.status(stack.settings, stack.home)
     assert found.set_aside_records == 2
+    assert found.memory_bytes.keys() == found.memory_limit_bytes.keys()
+    for name, taken in found.memory_bytes.items():
+        assert 20 * 1024**2 < taken < found.memory_limit_bytes[name]
     [damaged] = found.set_aside_queue_files
     assert any(damaged in each for each in found.problems)
     assert [what for _, _, what in holdings.holdings(stack.settings, stack.home).files] >= [
