@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 _CHUNK = 1024 * 1024
-_FILE_BYTES = 256 * 1024**2
+_FILE_BYTES = 1024**3
 """Of rows as they are in memory; a file of them is a fraction of that."""
 _ROWS = 32_768
 """In a row group, which is in memory as a whole when it is written, and when it is read."""
@@ -70,7 +70,8 @@ def selects(
     final: bool = False,
 ) -> list[str]:
     """Queries that together give all rows of a table of the database that meet a condition, each
-    no more than one file should hold. Rows with the same sorting key stay together."""
+    no more than one file should hold. An hour of a session stays together, so that a file packs as
+    well as the table does."""
     source = f"FROM {names.DATABASE}.{table}{' FINAL' if final else ''} WHERE ({where})"
     given = dict(parameters or {})
     [(size,)] = client.query(f"SELECT sum(byteSize(*)) {source}", parameters=given).result_rows
@@ -78,8 +79,9 @@ def selects(
     if files == 1:
         return [f"SELECT * {source}"]
     [(key,)] = client.query(
-        "SELECT sorting_key FROM system.tables "
-        "WHERE database = {db:String} AND name = {name:String}",
+        "SELECT if('ts' IN (SELECT name FROM system.columns WHERE database = {db:String} "
+        "AND table = {name:String}), 'session_id, toStartOfHour(ts)', sorting_key) "
+        "FROM system.tables WHERE database = {db:String} AND name = {name:String}",
         parameters={"db": names.DATABASE, "name": table},
     ).result_rows
     return [f"SELECT * {source} AND sipHash64({key}) % {files} = {file}" for file in range(files)]

@@ -358,12 +358,11 @@ def _memory_limit(settings: Settings) -> dict[str, int]:
 
 
 def _told_memory(settings: Settings, home: Home, samples: list[counters.Sample]) -> dict[str, int]:
-    """Resident bytes of the programs in containers, as they say themselves."""
+    """Bytes of memory that the programs in containers take, as they say themselves."""
     client = warehouse.as_admin(settings, home.secrets())
     try:
         found = client.query(
-            "SELECT toUInt64(value) FROM system.asynchronous_metrics "
-            "WHERE metric = 'MemoryResident'"
+            "SELECT value FROM system.metrics WHERE metric = 'MemoryTracking'"
         ).result_rows
     finally:
         client.close_connections()
