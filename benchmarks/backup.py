@@ -10,33 +10,15 @@ from clickhouse_connect.driver.client import Client
 
 from benchmarks import results
 from benchmarks.stack import Stack, running
-from benchmarks.volume import generate
+from benchmarks.volume import fill
 from infra.warehouse import names
 from scripts import backup, restore, warehouse
-from scripts.console import step
 
-_EVENTS, _PER_SESSION, _DAYS = 10_000_000, 100, 4
-_CHUNK_SESSIONS = 1_000
+_EVENTS, _DAYS = 10_000_000, 4
+_AT_ONCE = 100_000
+"""More in one statement need more memory than the default limits give."""
 _PATIENCE_SECONDS = 3600
 _EXACT = "count(), sum(sipHash64(formatRow('RowBinary', *)))"
-
-
-def _fill(stack: Stack, client: Client, sessions: int) -> None:
-    begin = time.time() - 3600 - _DAYS * 86400
-    each = _DAYS * 86400 / sessions
-    member = stack.home.secrets().member
-    with step(f"Filling {sessions * _PER_SESSION:,} events") as shown:
-        for first in range(0, sessions, _CHUNK_SESSIONS):
-            shown.update(f"{first * _PER_SESSION:,}")
-            part = min(_CHUNK_SESSIONS, sessions - first)
-            generate(
-                client,
-                member,
-                first=first,
-                sessions=part,
-                begin=begin + first * each,
-                seconds=part * each,
-            )
 
 
 def _client(stack: Stack) -> Client:
@@ -66,7 +48,8 @@ def measure() -> None:
         to = str(Path(name) / "backups")
         with running() as stack:
             client = _client(stack)
-            _fill(stack, client, _EVENTS // _PER_SESSION)
+            member = stack.home.secrets().member
+            fill(client, member, _EVENTS, days=_DAYS, at_once=_AT_ONCE)
             before = _stored(client)
             first = backup.backup(stack.settings, stack.home, to, encrypt=True)
             again = backup.backup(stack.settings, stack.home, to, encrypt=True)

@@ -84,14 +84,13 @@ def generate(
     )
 
 
-def _fill(client: Client, member: str, events: int) -> float:
-    """Both tables, a million events at a time, in the order of time; seconds that it took."""
-    sessions, size = events // _PER_SESSION, _CHUNK // _PER_SESSION
+def fill(client: Client, member: str, events: int, *, days: int, at_once: int) -> None:
+    """So many events of the days before now, in the order of time."""
+    sessions, size = events // _PER_SESSION, at_once // _PER_SESSION
     end = time.time() - 3600  # the last session ends before now
-    begin = end - _DAYS * 86400
+    begin = end - days * 86400
     each = (end - begin) / sessions
-    began = time.monotonic()
-    with step(f"Filling {events:,} events") as shown, stock.fed(client):
+    with step(f"Filling {events:,} events") as shown:
         for first in range(0, sessions, size):
             shown.update(f"{first * _PER_SESSION:,}")
             part = min(size, sessions - first)
@@ -103,6 +102,13 @@ def _fill(client: Client, member: str, events: int) -> float:
                 begin=begin + first * each,
                 seconds=part * each,
             )
+
+
+def _fill(client: Client, member: str, events: int) -> float:
+    """Both tables; seconds that it took."""
+    began = time.monotonic()
+    with stock.fed(client):
+        fill(client, member, events, days=_DAYS, at_once=_CHUNK)
     return time.monotonic() - began
 
 
