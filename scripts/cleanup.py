@@ -368,8 +368,10 @@ def is_due(home: Home) -> bool:
     if not home.secrets_folder.exists():
         return False
     mark = home.cleaned
-    week_ago = datetime.now(UTC) - timedelta(days=7)
-    return not mark.exists() or datetime.fromtimestamp(mark.stat().st_mtime, UTC) <= week_ago
+    if not mark.exists():
+        return True
+    last = datetime.fromtimestamp(mark.stat().st_mtime, UTC).date()
+    return last <= datetime.now(UTC).date() - timedelta(days=7)
 
 
 def lines(found: Cleanup) -> list[str]:

@@ -216,6 +216,16 @@ def places(settings: Settings, home: Home) -> list[Place]:
     return [Folder(home), *(Volume(settings, stack) for stack in _made(settings, home))]
 
 
+def set_aside(settings: Settings, home: Home) -> list[tuple[Place, File]]:
+    """The files of records set aside, of all places."""
+    return [
+        (place, file)
+        for place in places(settings, home)
+        for file in place.files()
+        if not file.damaged
+    ]
+
+
 def _made(settings: Settings, home: Home) -> list[str]:
     """Stacks of which there are containers."""
     stacks = stores.stacks(home)

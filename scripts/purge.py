@@ -181,8 +181,7 @@ class Purger:
 
     def _files(self) -> Iterator[tuple[kept.Place, kept.File]]:
         """Records set aside, and what programs log, line by line."""
-        for keeper in kept.places(self.settings, self.home):
-            yield from ((keeper, file) for file in keeper.files() if not file.damaged)
+        yield from kept.set_aside(self.settings, self.home)
         keeper = kept.Folder(self.home)
         yield from ((keeper, file) for file in keeper.listed(self.home.log))
 

@@ -123,12 +123,7 @@ def scan(settings: Settings, home: Home, shown: Step) -> Scan:
     """Look at all that is stored. Raises Failure where ClickHouse does not answer."""
     client = warehouse.as_admin(settings, home.secrets(), seconds=600)
     eyes = _Eyes(settings)
-    files = [
-        (place, file)
-        for place in kept.places(settings, home)
-        for file in place.files()
-        if not file.damaged
-    ]
+    files = kept.set_aside(settings, home)
     hits: dict[tuple[str, str, str], list[Text]] = {}
     texts = 0
     plugins = {"plugins_used": [{"name": name} for name in _DETECTORS]}
