@@ -8,6 +8,7 @@ the value, the rule and the command that mends it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from infra.collector import rules
 
 PROJECT = "telemetry"
 
-Stack = Literal["embedded", "local"]
+Stack = Literal["embedded", "local", "cloud"]
 Backend = Literal["clickhouse", "prometheus", "both"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Days = Annotated[int, Field(ge=1, le=730)]
@@ -159,8 +160,9 @@ class Images(_Group):
     clickhouse: str = Field("", description="image with an exact tag or a digest")
     collector: str = Field("", description="image with an exact tag or a digest")
     prometheus: str = Field("", description="image with an exact tag or a digest")
+    edge: str = Field("", description="image with an exact tag or a digest (`cloud` only)")
 
-    @field_validator("clickhouse", "collector", "prometheus")
+    @field_validator("clickhouse", "collector", "prometheus", "edge")
     @classmethod
     def _exact(cls, value: str) -> str:
         if value and not (_IMAGE.match(value) or _DIGEST_ONLY.match(value)):
@@ -332,6 +334,179 @@ class Context(_Group):
     chapters: Chapters = Field(default_factory=Chapters, description="where chapters are found")
 
 
+class Cloud(_Group):
+    """Where the shared endpoint runs: read by the `cloud` stack and `telemetry --on cloud` only."""
+
+    project: str = Field("", description="id of the Google Cloud project")
+    region: str = Field(
+        "europe-west1", pattern=r"^[a-z]+-[a-z]+\d+$", description="region of the endpoint"
+    )
+    zone: str = Field("", description="zone of the machine; empty means zone b of the region")
+    machine_type: str = Field(
+        "e2-standard-2",
+        pattern=r"^[a-z][a-z0-9-]+$",
+        description="machine type; one of ARM (`t2a-`, `c4a-`, `n4a-`) gets an ARM image",
+    )
+    image: str = Field(
+        "",
+        description="boot image or family; empty means Container-Optimized OS for the machine type",
+    )
+    boot_disk_gib: int = Field(20, ge=10, le=1000, description="GiB of the boot disk")
+    data_disk_gib: int = Field(
+        100, ge=10, le=65_536, description="GiB of the data disk; it can grow, never shrink"
+    )
+    data_disk_type: Literal["pd-standard", "pd-balanced", "pd-ssd", "hyperdisk-balanced"] = Field(
+        "pd-balanced", description="`pd-standard`, `pd-balanced`, `pd-ssd` or `hyperdisk-balanced`"
+    )
+    snapshot_days: int = Field(
+        14, ge=1, le=21, description="days a daily snapshot of the data disk is kept"
+    )
+    backup_lock_days: int = Field(
+        7, ge=0, le=14, description="days in which nobody can delete a backup from its bucket"
+    )
+    deletion_protection: bool = Field(
+        True, description="refuse to delete the machine, the disk and the buckets"
+    )
+    administrators: tuple[str, ...] = Field(
+        (),
+        description="who may administer through the IAP tunnel, such as `user:anna@example.org` "
+        "or `group:...`",
+    )
+    ssh: bool = Field(False, description="open SSH, through the IAP tunnel only")
+    alert_email: str = Field("", description="where alerts go; empty means: none are set up")
+    dns_zone: str = Field(
+        "", description="name of a Cloud DNS zone of the project for the record of `edge.domain`"
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="labels of your own on every resource that takes some"
+    )
+
+    @field_validator("project")
+    @classmethod
+    def _project(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", value):
+            raise ValueError("write the id of the project, such as my-project-1234")
+        return value
+
+    @field_validator("administrators")
+    @classmethod
+    def _principals(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not re.fullmatch(r"(user|group|serviceAccount|domain):[^\s:]+", each):
+                message = f"`{each}` is no principal, such as user:anna@example.org"
+                raise ValueError(message)
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _labels(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, text in value.items():
+            if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(
+                r"[a-z0-9_-]{0,63}", text
+            ):
+                message = f"`{key}: {text}` is no label: small letters, digits, `-` and `_`"
+                raise ValueError(message)
+        return value
+
+    @property
+    def zone_name(self) -> str:
+        """The zone, chosen or by default."""
+        return self.zone or f"{self.region}-b"
+
+    @property
+    def arm(self) -> bool:
+        """Whether the machine type is of ARM."""
+        return self.machine_type.startswith(("t2a-", "c4a-", "n4a-"))
+
+
+class Edge(_Group):
+    """What of the shared endpoint faces the internet."""
+
+    domain: str = Field(
+        "", description="domain name; empty means: the address, and a CA of our own"
+    )
+    certificate: Literal["auto", "acme", "own"] = Field(
+        "auto",
+        description="`acme` (a public certificate for the domain), `own` (a CA of our own), or "
+        "`auto`: acme where there is a domain",
+    )
+    acme_email: str = Field("", description="where the issuer of the certificate may write")
+    client_certificates: bool = Field(
+        False, description="let in only who shows a client certificate of ours (mTLS)"
+    )
+    allowed_ranges: tuple[str, ...] = Field(
+        (),
+        description="CIDR ranges that may reach it; `0.0.0.0/0` is everybody; must be named",
+    )
+    connections_per_second: int = Field(
+        10, ge=1, le=10_000, description="new connections a second that an address may open"
+    )
+    connections_burst: int = Field(
+        100, ge=1, le=100_000, description="how many it may open at once"
+    )
+
+    @field_validator("domain")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        label = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+        if value and not re.fullmatch(rf"({label}\.)+{label}", value):
+            raise ValueError("write a domain name in small letters, such as telemetry.example.org")
+        return value
+
+    @field_validator("allowed_ranges")
+    @classmethod
+    def _ranges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            try:
+                ipaddress.IPv4Network(each)
+            except ValueError as error:
+                message = f"`{each}` is no IPv4 range, such as 203.0.113.0/24: {error}"
+                raise ValueError(message) from None
+        return value
+
+    @property
+    def acme(self) -> bool:
+        """Whether the certificate comes from a public issuer."""
+        return self.certificate == "acme" or (self.certificate == "auto" and bool(self.domain))
+
+    @model_validator(mode="after")
+    def _issued(self) -> Edge:
+        if self.acme and not self.domain:
+            raise ValueError("certificate `acme` needs a `domain`")
+        if self.acme and self.allowed_ranges and "0.0.0.0/0" not in self.allowed_ranges:
+            raise ValueError(
+                "an issuer must reach the endpoint, so with `acme` allowedRanges must hold "
+                "0.0.0.0/0; or choose certificate `own`"
+            )
+        return self
+
+
+class Identity(_Group):
+    """How members show who they are, besides the credentials that `telemetry member` gives out."""
+
+    lists: int = Field(
+        1,
+        ge=1,
+        le=32,
+        description="secrets that the list of members is spread over; one holds some 200 members",
+    )
+    oidc_issuer: str = Field(
+        "", description="issuer whose tokens ingest takes too, such as https://login.example.org"
+    )
+    oidc_audience: str = Field("", description="audience that a token must be for")
+    oidc_claim: str = Field("sub", description="claim that tells a member from another")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Identity:
+        if self.oidc_issuer and not re.fullmatch(r"https://[^\s?#@]+", self.oidc_issuer):
+            raise ValueError("oidcIssuer must be https://host/path")
+        if bool(self.oidc_issuer) != bool(self.oidc_audience):
+            raise ValueError("oidcIssuer and oidcAudience belong together: set both, or none")
+        if not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,128}", self.oidc_claim):
+            raise ValueError("oidcClaim must be the name of a claim, such as sub or email")
+        return self
+
+
 class Settings(_Group):
     """Everything the stacks, the collector and the warehouse are rendered from."""
 
@@ -361,6 +536,9 @@ class Settings(_Group):
     privacy: Privacy = Field(default_factory=Privacy)
     code: Code = Field(default_factory=Code)
     sanitize: Sanitize = Field(default_factory=Sanitize)
+    cloud: Cloud = Field(default_factory=Cloud)
+    edge: Edge = Field(default_factory=Edge)
+    identity: Identity = Field(default_factory=Identity)
 
     @property
     def own_prometheus(self) -> bool:
@@ -388,6 +566,30 @@ def validated(layers: Iterable[Mapping[str, Any]]) -> Settings:
         return Settings.model_validate(data)
     except ValidationError as error:
         raise SettingsError("\n".join(_explained(problem) for problem in error.errors())) from None
+
+
+def for_cloud(settings: Settings) -> Settings:
+    """The same settings, where the `cloud` stack can be made of them. Raises SettingsError."""
+    problems = []
+    if not settings.cloud.project:
+        problems.append(
+            f"{PROJECT}:cloud.project is not set: the Google Cloud project to build in. Set it "
+            f"with `pulumi config set --path '{PROJECT}:cloud.project' ID -s cloud`."
+        )
+    if not settings.edge.allowed_ranges:
+        problems.append(
+            f"{PROJECT}:edge.allowedRanges is not set: who may reach the endpoint. Set it with "
+            f"`pulumi config set --path '{PROJECT}:edge.allowedRanges[0]' RANGE -s cloud`; "
+            "0.0.0.0/0 is everybody."
+        )
+    if settings.backend != "clickhouse":
+        problems.append(
+            f"{PROJECT}:backend is {settings.backend!r}: the `cloud` stack knows `clickhouse` "
+            "only. Prometheus belongs to the machines of members."
+        )
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return settings
 
 
 def _explained(problem: Any) -> str:
@@ -437,6 +639,19 @@ def member_file(home: Path) -> Path:
 def member_values(home: Path) -> dict[str, Any]:
     """What stands in it; absent means nothing."""
     return _yaml(member_file(home))
+
+
+def load_cloud(project: Path) -> Settings:
+    """Settings of the shared endpoint, from the files of the clone alone: it is the team's, so what
+    a member set for themselves does not count. Raises SettingsError."""
+    return for_cloud(
+        validated(
+            (
+                project_defaults(project / "Pulumi.yaml"),
+                stack_values(project / "Pulumi.cloud.yaml"),
+            )
+        )
+    )
 
 
 def load(project: Path, home: Path) -> Settings:

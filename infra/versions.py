@@ -24,3 +24,5 @@ COLLECTOR_IMAGE = (
 CLICKHOUSE_IMAGE = "clickhouse/clickhouse-server:26.8.20.9"
 # renovate: datasource=docker depName=prom/prometheus
 PROMETHEUS_IMAGE = "prom/prometheus:v3.15.0"
+# renovate: datasource=docker depName=caddy
+EDGE_IMAGE = "caddy:2.11.4-alpine"

@@ -1,0 +1,58 @@
+"""Names of what a `cloud` stack has in its Google Cloud project.
+
+Fixed by the name of the stack, so that `telemetry --on cloud` finds everything without asking
+Pulumi.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KEYS, EDGE, CLIENTS = "keys", "edge", "client-certificates"
+BUNDLE_OBJECT = "bundle.tar.gz.b64"
+"""The rendered configuration in its bucket."""
+IAP_RANGE = "35.235.240.0/20"
+"""Where Google's IAP tunnel comes from."""
+DATA_DEVICE = "telemetry-data"
+"""The data disk is /dev/disk/by-id/google-<this>."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Of one stack, such as `cloud` or `cloud-test`."""
+
+    stack: str
+    project: str
+
+    @property
+    def prefix(self) -> str:
+        """What every name begins with; also the name of the machine, the network, the address."""
+        return f"telemetry-{self.stack}"
+
+    @property
+    def instance(self) -> str:
+        """The machine."""
+        return self.prefix
+
+    @property
+    def address(self) -> str:
+        """The static address."""
+        return self.prefix
+
+    def secret(self, which: str) -> str:
+        """A Secret Manager secret: KEYS, EDGE, CLIENTS or one of `members`."""
+        return f"{self.prefix}-{which}"
+
+    def members(self, lists: int) -> tuple[str, ...]:
+        """The secrets that hold the list of members."""
+        return tuple(self.secret(f"members-{number}") for number in range(1, lists + 1))
+
+    @property
+    def configuration_bucket(self) -> str:
+        """Bucket names are everybody's, so the project is in it."""
+        return f"{self.project}-{self.prefix}-configuration"
+
+    @property
+    def backup_bucket(self) -> str:
+        """Where `telemetry --on cloud backup` writes."""
+        return f"{self.project}-{self.prefix}-backups"
