@@ -1,4 +1,4 @@
-"""Makes the programs that tests need: the collector, libchdb, the Pulumi engine, Claude Code."""
+"""Makes what tests need: the collector, libchdb, the Pulumi engine, Caddy, Claude Code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scripts.errors import Failure
 from stacks.home import PROJECT
 
 PULUMI = toolchain.BUILD / "pulumi" / "pulumi"
-PULUMI_SOURCES = PROJECT / "toolchain" / "pulumi"
+CADDY = toolchain.BUILD / "caddy" / "caddy"
 _PULUMI_VERSION = "v3.256.0"
 CLIENT = toolchain.BUILD / "client"
 CLIENT_PACKAGE = PROJECT / "toolchain" / "client"
@@ -26,28 +26,34 @@ def pulumi() -> str:
     found = shutil.which("pulumi")
     if found:
         return found
-    if not PULUMI.exists():
-        variable = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
-        command = [
-            "go",
-            "build",
-            "-mod=readonly",
-            "-buildvcs=false",
-            "-trimpath",
-            "-ldflags",
-            f"-s -w -X {variable}={_PULUMI_VERSION}",
-            "-o",
-            str(PULUMI),
-            "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
-        ]
-        with step("Building the Pulumi engine (some minutes the first time)"):
-            subprocess.run(
-                command,
-                cwd=PULUMI_SOURCES,
-                env={**os.environ, "CGO_ENABLED": "0"},
-                check=True,
-            )
-    return str(PULUMI)
+    variable = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
+    flags = ("-ldflags", f"-s -w -X {variable}={_PULUMI_VERSION}")
+    return _built("the Pulumi engine", PULUMI, "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", flags)
+
+
+def caddy() -> str:
+    """Path of a Caddy of the version of its image, built from toolchain/caddy."""
+    return _built(
+        "Caddy", CADDY, "github.com/caddyserver/caddy/v2/cmd/caddy", ("-ldflags", "-s -w")
+    )
+
+
+def _built(what: str, program: Path, package: str, flags: tuple[str, ...]) -> str:
+    """A Go program of toolchain/<its name>, made anew when its lock changes."""
+    sources = PROJECT / "toolchain" / program.name
+    lock, stamp = (sources / "go.sum").read_bytes(), program.with_name("made-from")
+    if program.exists() and stamp.exists() and stamp.read_bytes() == lock:
+        return str(program)
+    command = ["go", "build", "-mod=readonly", "-buildvcs=false", "-trimpath", *flags]
+    with step(f"Building {what} (some minutes the first time)"):
+        subprocess.run(
+            [*command, "-o", str(program), package],
+            cwd=sources,
+            env={**os.environ, "CGO_ENABLED": "0"},
+            check=True,
+        )
+    stamp.write_bytes(lock)
+    return str(program)
 
 
 def client_program() -> Path | None:
@@ -79,6 +85,7 @@ def main() -> int:
     try:
         toolchain.programs(Settings())
         say(f"Pulumi: {pulumi()}")
+        say(f"Caddy: {caddy()}")
         say(f"Claude Code: {client()}")
     except (Failure, subprocess.CalledProcessError) as error:
         say(str(error))
