@@ -1,9 +1,9 @@
-"""A small Debian root as a tar file: the base of the ClickHouse test image.
+"""Debian roots as tar files: the base of the ClickHouse test image, and of a test's machine.
 
 apt-get works out the packages and their dependencies as for an empty machine and fetches them;
 dpkg-deb unpacks them. Nothing is installed or run, so this needs no root rights. The result is
-kept in the cache folder under a hash of this recipe and of the system's release: 25 MB of
-packages, a few seconds the first time.
+kept in the cache folder under a hash of this recipe and of the system's release: for ClickHouse
+25 MB of packages, a few seconds the first time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 # GNU wget, awk, sed, sha256sum and sh are for the schema runner, Python for the entrypoint.
@@ -56,19 +57,20 @@ def cache_folder() -> Path:
     return folder
 
 
-def debian_root() -> Path:
+def debian_root(packages: Sequence[str] = PACKAGES) -> Path:
     """The tar file with the root, made if it is not in the cache yet."""
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise NoRootError(f"{program} not found; the test image is made from Debian packages")
     release = Path("/etc/os-release").read_text() + platform.machine()
-    recipe = hashlib.sha256((Path(__file__).read_text() + release).encode()).hexdigest()[:16]
+    made_of = Path(__file__).read_text() + release + " ".join(packages)
+    recipe = hashlib.sha256(made_of.encode()).hexdigest()[:16]
     target = cache_folder() / f"debian-root-{recipe}.tar"
     if target.exists():
         return target
     with tempfile.TemporaryDirectory(prefix="telemetry-root-") as scratch:
         root = Path(scratch) / "root"
-        _unpack(_fetch(Path(scratch) / "packages"), root)
+        _unpack(_fetch(Path(scratch) / "packages", packages), root)
         _finish(root)
         unfinished = target.with_suffix(f".{os.getpid()}")
         with tarfile.open(unfinished, "w") as tar:
@@ -77,8 +79,8 @@ def debian_root() -> Path:
     return target
 
 
-def _fetch(folder: Path) -> list[Path]:
-    """Fetches PACKAGES and all they depend on, as if nothing were installed."""
+def _fetch(folder: Path, packages: Sequence[str]) -> list[Path]:
+    """Fetches them and all they depend on, as if nothing were installed."""
     (folder / "partial").mkdir(parents=True)
     (folder / "status").touch()
     command = ["apt-get", "install", "--download-only", "--yes", "--no-install-recommends", "-q"]
@@ -89,10 +91,10 @@ def _fetch(folder: Path) -> list[Path]:
         "APT::Sandbox::User": "root",
     }
     command += [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-    done = subprocess.run([*command, *PACKAGES], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)
     if done.returncode != 0 and os.geteuid() == 0:
         subprocess.run(["apt-get", "update", "-q"], capture_output=True, check=False)
-        done = subprocess.run([*command, *PACKAGES], capture_output=True, text=True, check=False)
+        done = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise NoRootError(f"apt-get could not fetch the packages of the test image: {done.stderr}")
     return sorted(folder.glob("*.deb"))

@@ -1,8 +1,8 @@
 """The images a stack declares, made locally and without a registry, under the names it declares.
 
-`collector_image` and `clickhouse_image` offer the contracts of the official images
-otel/opentelemetry-collector-contrib and clickhouse/clickhouse-server as far as the stacks use
-them; where the latter differs, clickhouse_image/entrypoint.py says so point by point.
+`collector_image`, `clickhouse_image` and `caddy_image` offer the contracts of the official images
+otel/opentelemetry-collector-contrib, clickhouse/clickhouse-server and caddy as far as the stacks
+use them; where ClickHouse's differs, clickhouse_image/entrypoint.py says so point by point.
 
 An image that the engine already has under that name is left alone and used as it is: on an engine
 that is not ours it is most likely the official one, which is the better test.
@@ -46,6 +46,12 @@ CLICKHOUSE_CONTRACT = (
     "ENV TZ=UTC",
     'ENTRYPOINT ["/entrypoint.sh"]',
 )
+CADDY_CONTRACT = (
+    "EXPOSE 80 443 2019",
+    "ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data PATH=/usr/bin",
+    "WORKDIR /srv",
+    'CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]',
+)
 START = '#!/bin/sh\nexec python3 -B /opt/clickhouse/entrypoint.py "$@"\n'
 DEFAULT_CONFIG = {
     "receivers": {"otlp": {"protocols": {"http": {"endpoint": "0.0.0.0:4318"}}}},
@@ -83,16 +89,35 @@ def collector_image(client: docker.DockerClient, name: str) -> Iterator[str]:
     """`name` as an image FROM scratch: the binary, CA certificates, uid 10001, no shell."""
     with _present(client, name) as build:
         if build is not None:
-            certificates = next((path for path in CERTIFICATES if path.is_file()), None)
-            if certificates is None:
-                raise NoImageError("no CA certificates found; install ca-certificates")
             with tarfile.open(build, "w") as tar:
                 _add(tar, "otelcol-contrib", collector_binary(), mode=0o755)
-                _add(tar, "etc/ssl/certs/ca-certificates.crt", certificates)
+                _add(tar, "etc/ssl/certs/ca-certificates.crt", _certificates())
                 config = json.dumps(DEFAULT_CONFIG).encode()
                 _add(tar, "etc/otelcol-contrib/config.yaml", config)
             _import(client, build, name, COLLECTOR_CONTRACT)
         yield name
+
+
+@contextlib.contextmanager
+def caddy_image(client: docker.DockerClient, name: str) -> Iterator[str]:
+    """`name` as an image FROM scratch: the program and CA certificates, as root, no shell."""
+    with _present(client, name) as build:
+        if build is not None:
+            program = _built("TELEMETRY_TEST_CADDY", REPOSITORY / "build/caddy/caddy")
+            with tarfile.open(build, "w") as tar:
+                _add(tar, "usr/bin/caddy", program, mode=0o755)
+                _add(tar, "etc/ssl/certs/ca-certificates.crt", _certificates())
+                for folder in ("config", "data", "srv", "etc/caddy", "tmp"):
+                    _add_folder(tar, folder, uid=0, mode=0o755)
+            _import(client, build, name, CADDY_CONTRACT)
+        yield name
+
+
+def _certificates() -> Path:
+    found = next((path for path in CERTIFICATES if path.is_file()), None)
+    if found is None:
+        raise NoImageError("no CA certificates found; install ca-certificates")
+    return found
 
 
 @contextlib.contextmanager

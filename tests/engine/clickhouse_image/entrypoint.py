@@ -26,6 +26,8 @@ Different from the official image, because clickhouse-local has these limits:
 7. CLICKHOUSE_USER, CLICKHOUSE_PASSWORD, CLICKHOUSE_DB and files in /docker-entrypoint-initdb.d
    are refused at the start rather than silently ignored, and so are YAML configuration files.
 8. Only errors are logged, to stderr; `logger` is ignored.
+9. Users are not read anew while it runs: when a file of users.d changes, the server is started
+   again with what stands there then. What cannot be read is left out until it can, as there.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from xml.etree import ElementTree
@@ -47,6 +50,7 @@ CONFIG = Path(os.environ.get("CLICKHOUSE_CONFIG", "/etc/clickhouse-server/config
 INIT_SCRIPTS = Path("/docker-entrypoint-initdb.d")
 DATA = "/var/lib/clickhouse/"
 UID = GID = 101
+WATCH_SECONDS = 1.0
 WILDCARDS = ("::", "0.0.0.0")
 MEMORY_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -61,7 +65,8 @@ def main(arguments: list[str]) -> None:
         os.execvp(arguments[0], arguments)
     refuse_what_is_not_emulated()
     config = merged(CONFIG)
-    users = merged(CONFIG.parent / users_file(config))
+    users_in = CONFIG.parent / users_file(config)
+    users = merged(users_in)
     bend(config, users)
     data = Path(config.findtext("path") or DATA)
     become_clickhouse(data)
@@ -69,13 +74,27 @@ def main(arguments: list[str]) -> None:
     SubElement(config, "users_config").text = str(folder / "users.xml")
     ElementTree.ElementTree(users).write(folder / "users.xml")
     ElementTree.ElementTree(config).write(folder / "config.xml")
+
+    def changed() -> bool:
+        """Whether there are other users now; if so, they are written down."""
+        try:
+            fresh = merged(users_in)
+            bend(Element("clickhouse"), fresh)
+        except (BadConfigError, ElementTree.ParseError, OSError):
+            return False
+        text = ElementTree.tostring(fresh)
+        if text == (folder / "users.xml").read_bytes():
+            return False
+        (folder / "users.xml").write_bytes(text)
+        return True
+
     server = [sys.executable, "-B", str(HERE / "server.py"), "--lib", str(HERE / "libchdb.so")]
     server += ["--config", str(folder / "config.xml"), "--path", str(data)]
     server += ["--host", address(config), "--port", config.findtext("http_port") or "8123"]
-    sys.exit(run(server))
+    sys.exit(run(server, changed))
 
 
-def run(server: list[str]) -> int:
+def run(server: list[str], changed: Callable[[], bool]) -> int:
     """Runs the server until it ends; its exit code, and 1 where it ended without being asked to."""
     process = subprocess.Popen(server)
     asked: list[int] = []
@@ -86,7 +105,15 @@ def run(server: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    code = process.wait()
+    while True:
+        try:
+            code = process.wait(WATCH_SECONDS)
+            break
+        except subprocess.TimeoutExpired:
+            if not asked and changed():
+                process.terminate()
+                process.wait()
+                process = subprocess.Popen(server)
     # A shell reports a death by signal as 128 and its number, and so does the official image.
     return 128 - code if code < 0 else code or int(not asked)
 
