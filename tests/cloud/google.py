@@ -32,9 +32,10 @@ class Google:
     def url(self) -> str:
         """Where it answers."""
         assert self._server
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
 
-    def start(self) -> None:
+    def start(self, host: str = "127.0.0.1") -> None:
         google = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +53,7 @@ class Google:
             def log_message(self, *_: Any) -> None:
                 """Nobody reads it."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -53,6 +53,7 @@ CADDY_CONTRACT = (
     'CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]',
 )
 START = '#!/bin/sh\nexec python3 -B /opt/clickhouse/entrypoint.py "$@"\n'
+PROGRAM = '#!/bin/sh\nexec python3 -B /opt/clickhouse/extract.py "$@"\n'
 DEFAULT_CONFIG = {
     "receivers": {"otlp": {"protocols": {"http": {"endpoint": "0.0.0.0:4318"}}}},
     "exporters": {"file": {"path": "/dev/null"}},
@@ -147,11 +148,12 @@ def _present(client: docker.DockerClient, name: str) -> Iterator[Path | None]:
 
 
 def _add_clickhouse(tar: tarfile.TarFile) -> None:
-    for name in ("entrypoint.py", "merge.py"):
+    for name in ("entrypoint.py", "extract.py", "merge.py"):
         _add(tar, f"opt/clickhouse/{name}", ENTRYPOINT_FILES / name)
     _add(tar, "opt/clickhouse/server.py", REPOSITORY / "toolchain/clickhouse/server.py")
     _add(tar, "opt/clickhouse/libchdb.so", libchdb(), mode=0o755)
     _add(tar, "entrypoint.sh", START.encode(), mode=0o755)
+    _add(tar, "usr/bin/clickhouse", PROGRAM.encode(), mode=0o755)
     _add_folder(tar, "docker-entrypoint-initdb.d", uid=0, mode=0o755)
     for name in ("", "/config.d", "/users.d"):
         _add_folder(tar, f"etc/clickhouse-server{name}", uid=UID, mode=0o777)
