@@ -7,7 +7,9 @@ run in containers inside, from images made here.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import secrets
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -28,10 +30,14 @@ from infra.warehouse.access import password_hash
 from tests.cloud import vm
 from tests.cloud.certificates import Authority
 from tests.cloud.google import Google
-from tests.cloud.outside import Outside
+from tests.cloud.outside import Outside, basic
 from tests.engine import images
 
 SUBNET, GATEWAY, ADDRESS = "172.29.7.0/24", "172.29.7.1", "172.29.7.10"
+TUNNEL = "35.235.240.5"
+"""One of Google's IAP tunnel, here an address of this machine."""
+STRANGERS = tuple(f"198.51.100.{number}" for number in range(1, 9))
+"""Others from which somebody may come, also of this machine."""
 NAMES = Names(stack="cloud", project="my-project")
 
 
@@ -103,9 +109,7 @@ class Endpoint:
     @property
     def ca(self) -> Path:
         """The endpoint's own CA, as members get it."""
-        path = self.folder / "ca.pem"
-        path.write_text(self.authority.certificate)
-        return path
+        return self.folder / "ca.pem"
 
     def outside(self, source: str = "") -> Outside:
         """From this machine, or one of its other addresses."""
@@ -125,6 +129,11 @@ class Endpoint:
         self.people.append(person)
         self.publish()
         return person
+
+    def person(self, name: str) -> Person:
+        """Of those on the list, by the beginning of their id."""
+        [found] = [each for each in self.people if each.id.startswith(f"m-{name}")]
+        return found
 
     def shut_out(self, person: Person) -> None:
         """Off the list."""
@@ -162,13 +171,17 @@ class Endpoint:
             return self.outside().request("GET", "/healthz", seconds=3).status == 200
         return False
 
-    def admin(self, sql: str) -> str:
-        """Asked as the administrator, from the address of the schema's container: tab-separated."""
-        return self.machine.shell(
-            "curl -sS --fail-with-body --netrc-file /dev/fd/3 --data-binary @- "
-            f"http://127.0.0.1:8123/ 3<<'LOGIN' <<'SQL'\nmachine 127.0.0.1 login telemetry_admin "
-            f"password {self.admin_password}\nLOGIN\n{sql}\nSQL\n"
-        )
+    def admin(self, sql: str) -> list[list[str]]:
+        """Asked as the administrator, from an address of Google's tunnel: rows of fields."""
+        with contextlib.closing(
+            http.client.HTTPConnection(ADDRESS, 8123, timeout=30, source_address=(TUNNEL, 0))
+        ) as connection:
+            login = basic("telemetry_admin", self.admin_password)
+            connection.request("POST", "/", sql.encode(), login)
+            reply = connection.getresponse()
+            text = reply.read().decode()
+            assert reply.status == 200, text
+            return [line.split("\t") for line in text.splitlines()]
 
 
 @contextlib.contextmanager
@@ -180,6 +193,10 @@ def endpoint(client: docker.DockerClient, folder: Path, **values: Any) -> Iterat
     volume = client.volumes.create(name)
     google = Google(address=ADDRESS)
     google.start(GATEWAY)
+    # They go when the network does.
+    for address in (TUNNEL, *STRANGERS):
+        bridge = f"br-{str(network.id)[:12]}"
+        subprocess.run(["ip", "address", "add", f"{address}/32", "dev", bridge], check=True)
     try:
         with vm.machine_image(client), vm.disk() as disk:
             found = Endpoint(
@@ -202,6 +219,7 @@ def endpoint(client: docker.DockerClient, folder: Path, **values: Any) -> Iterat
                 f"pseudonym_key=K{secrets.token_hex(16)}\n"
             )
             google.secrets[NAMES.secret(EDGE)] = found.authority.certificate + found.authority.key
+            found.ca.write_text(found.authority.certificate)
             _load_images(found)
             yield found
     finally:

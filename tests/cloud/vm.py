@@ -226,8 +226,9 @@ class Machine:
         return self.run("cat", path)
 
     def containers(self) -> dict[str, str]:
-        """Ids of the containers that run inside, by name."""
-        return {str(each.name): str(each.id) for each in self.docker.containers.list()}
+        """Ids of the services' containers that run inside, by name."""
+        running = self.docker.containers.list(filters={"name": "telemetry-"})
+        return {str(each.name): str(each.id) for each in running}
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """`clickhouse extract-from-config` of the test image: a value of the merged configuration.
 
-As in the official image: --config-file FILE --key KEY, with --users out of the users' file, which the
-configuration names; code 1 and a reason where a file cannot be read or has no such key. The official
-program has many other commands; here they are refused.
+As in the official image: --config-file FILE --key KEY, with --users out of the users' file, which
+the configuration names; code 1 and a reason where a file cannot be read or has no such key. The
+official program has many other commands; here they are refused.
 """
 
 from __future__ import annotations

@@ -1,0 +1,265 @@
+"""The shared endpoint runs on one machine, and changes while it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from infra import versions
+from infra.collector import queue
+from infra.host.names import EDGE, KEYS
+from tests import made, recorded
+from tests.cloud.endpoint import (
+    ADDRESS,
+    NAMES,
+    STRANGERS,
+    TUNNEL,
+    Endpoint,
+    Person,
+    endpoint,
+    until,
+)
+from tests.engine.conftest import docker_client, engine  # noqa: F401 (fixtures)
+
+pytestmark = pytest.mark.engine
+
+MINUTE = 60
+"""What changes reaches the machine within one; with what the engine at hand adds to that."""
+
+
+@pytest.fixture(scope="module")
+def shared(
+    docker_client: docker.DockerClient,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Endpoint]:
+    """One that runs, with two members, a coordinator and an auditor."""
+    images = {"collector": versions.COLLECTOR_IMAGE.partition("@")[0]}
+    folder = tmp_path_factory.mktemp("endpoint")
+    with endpoint(docker_client, folder, images=images) as found, found.running():
+        found.render()
+        for person in (
+            Person.made("anna", team="book"),
+            Person.made("ben"),
+            Person.made("cora", role="coordinator"),
+            Person.made("adam", role="auditor"),
+        ):
+            found.let_in(person)
+        until(found.answers, 180)
+        yield found
+
+
+@pytest.fixture
+def anna(shared: Endpoint) -> Person:
+    return shared.person("anna")
+
+
+@pytest.fixture
+def ben(shared: Endpoint) -> Person:
+    return shared.person("ben")
+
+
+def stored(shared: Endpoint, session: str) -> int:
+    [[rows]] = shared.admin(
+        f"SELECT count() FROM telemetry.telemetry_events WHERE session_id = '{session}'"
+    )
+    return int(rows)
+
+
+def test_recorded_events_of_a_member_are_theirs(
+    shared: Endpoint, anna: Person, ben: Person
+) -> None:
+    [request] = recorded.shifted([next(recorded.requests("logs", "2.1.330"))])
+    sent = sum(1 for _ in recorded.events(request))
+    body = json.dumps(request.body).encode()
+    session = next(recorded.events(request))[0]["session.id"]
+    assert shared.outside().send(anna.ingest_login, anna.ingest, body).status == 200
+    until(lambda: stored(shared, session) == sent)
+    rows = shared.admin(
+        "SELECT DISTINCT member, team FROM telemetry.telemetry_events "
+        f"WHERE session_id = '{session}'"
+    )
+    assert rows == [[anna.id, "book"]]
+    count = f"SELECT count() FROM telemetry_events WHERE session_id = '{session}'"
+    assert shared.outside().ask(anna.id, anna.query, count).text == str(sent)
+    assert shared.outside().ask(ben.id, ben.query, count).text == "0"
+
+
+def test_nothing_changes_where_nothing_changed(shared: Endpoint) -> None:
+    before = shared.machine.containers()
+    downloads, asked = shared.google.downloads, len(shared.google.asked)
+    until(lambda: len(shared.google.asked) > asked + 10, 90)
+    assert shared.machine.containers() == before
+    assert shared.google.downloads == downloads, "the bundle is fetched where it changed"
+
+
+def test_a_new_member_is_let_in_within_a_minute_and_nothing_is_made_anew(shared: Endpoint) -> None:
+    before = shared.machine.containers()
+    dora = shared.let_in(Person.made("dora"))
+    outside = shared.outside()
+    until(lambda: outside.send(dora.ingest_login, dora.ingest, b"{}").status == 200, MINUTE)
+    until(lambda: outside.ask(dora.id, dora.query, "SELECT 1").status == 200, MINUTE)
+    shared.shut_out(dora)
+    until(lambda: outside.send(dora.ingest_login, dora.ingest, b"{}").status == 401, MINUTE)
+    until(lambda: outside.ask(dora.id, dora.query, "SELECT 1").status in (401, 403), MINUTE)
+    assert shared.machine.containers() == before
+
+
+def test_no_event_is_lost_or_doubled_while_members_rules_and_retention_change(
+    shared: Endpoint, ben: Person
+) -> None:
+    """Who sends tries again until it is taken, as a member's collector does."""
+    session, stop, sent = f"steady-{time.time_ns()}", threading.Event(), 0
+
+    def send() -> None:
+        nonlocal sent
+        while not stop.is_set():
+            attributes = {"event.sequence": sent}
+            body = made.request(made.log(session, attributes=attributes))
+            while True:
+                try:
+                    reply = shared.outside().send(ben.ingest_login, ben.ingest, body)
+                except OSError:
+                    reply = None
+                if reply is not None and reply.status == 200:
+                    break
+                assert reply is None or reply.status in (502, 503), reply
+                time.sleep(0.2)
+            sent += 1
+            time.sleep(0.05)
+
+    before = shared.machine.containers()
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        extra = shared.let_in(Person.made("emil"))
+        outside = shared.outside()
+        until(lambda: outside.ask(extra.id, extra.query, "SELECT 1").status == 200, MINUTE)
+        shared.values["retention"] = {"eventsDays": 60}
+        shared.values["code"] = {"excludeTools": ["WebFetch"]}
+        shared.render()
+        until(lambda: "toIntervalDay(60)" in ttl(shared), MINUTE)
+        until(lambda: shared.machine.containers() != before, MINUTE)
+        until(shared.answers, MINUTE)
+        time.sleep(3)
+    finally:
+        stop.set()
+        thread.join()
+    until(lambda: stored(shared, session) == sent, 60, f"{sent} were sent")
+    after = shared.machine.containers()
+    same = {name for name in before if before[name] == after.get(name)}
+    assert {"telemetry-clickhouse", "telemetry-edge"} <= same, "only the collector's rules changed"
+
+
+def ttl(shared: Endpoint) -> str:
+    [[query]] = shared.admin(
+        "SELECT create_table_query FROM system.tables WHERE name = 'telemetry_events'"
+    )
+    return query
+
+
+def test_a_configuration_that_its_program_refuses_is_kept_out(
+    shared: Endpoint, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, good = shared.machine.containers(), shared.google.bundle
+    monkeypatch.setattr(queue, "STORAGE", "no_such_extension/queue")
+    shared.render()
+    monkeypatch.undo()
+    try:
+        said = "The old configuration stays"
+        until(lambda: said in shared.machine.journal("telemetry-fetch"), MINUTE)
+        # Members come and go all the same.
+        late = shared.let_in(Person.made("late"))
+        outside = shared.outside()
+        until(lambda: outside.send(late.ingest_login, late.ingest, b"{}").status == 200, MINUTE)
+        assert outside.send(anna.ingest_login, anna.ingest, b"{}").status == 200
+        assert shared.machine.containers() == before
+    finally:
+        shared.google.bundle = good
+
+
+def test_google_away_changes_nothing_for_members(shared: Endpoint, anna: Person) -> None:
+    shared.google.broken |= {"metadata", "storage", "secrets"}
+    try:
+        said = "what was fetched last stays"
+        until(lambda: said in shared.machine.journal("telemetry-fetch"), MINUTE)
+        assert shared.outside().send(anna.ingest_login, anna.ingest, b"{}").status == 200
+    finally:
+        shared.google.broken.clear()
+
+
+def test_no_secret_is_where_it_should_not_be(shared: Endpoint, anna: Person) -> None:
+    keys = shared.google.secrets[NAMES.secret(KEYS)]
+    found = [line.partition("=")[2] for line in keys.splitlines()]
+    private = shared.google.secrets[NAMES.secret(EDGE)].partition("PRIVATE KEY-----\n")[2][:60]
+    secrets = [*found, private, anna.ingest, anna.query]
+    assert all(len(each) > 20 for each in secrets)
+    machine = shared.machine
+    environments = "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
+    places = {
+        "process list": machine.shell(f"ps -eo args; {environments}"),
+        "docker inspect": machine.shell("docker inspect $(docker ps -aq)"),
+        "journal": machine.run("journalctl", "--no-pager"),
+        "logs of containers": machine.shell(
+            "for each in $(docker ps -aq); do docker logs $each 2>&1; done"
+        ),
+        "user-data": machine.shell("cat /var/lib/cloud/seed/nocloud/user-data /etc/telemetry/*"),
+        "bundle": shared.google.bundle,
+    }
+    for place, text in places.items():
+        assert not [each for each in secrets if each in text], place
+    patterns = "\n".join(secrets)
+    hits = machine.shell(
+        f"cat > /run/patterns <<'EOF'\n{patterns}\nEOF\n"
+        "grep -rFl --binary-files=text -f /run/patterns /etc /var/lib/cloud /var/log /root "
+        "/mnt/disks/telemetry || true; rm /run/patterns"
+    )
+    assert hits.split() == []
+
+
+@pytest.mark.usefixtures("shared")
+def test_one_port_answers_from_outside() -> None:
+    open_ports = []
+    ours = (2019, 2375, 4317, 4318, 4319, 8080, 8123, 8443, 8888, 9000, 13133)
+    for port in (*range(1, 1024), *ours):
+        with socket.socket() as probe:
+            probe.settimeout(0.3)
+            if probe.connect_ex((ADDRESS, port)) == 0:
+                open_ports.append(port)
+    assert open_ports == [443]
+
+
+def test_the_administrator_comes_through_googles_tunnel_only(shared: Endpoint) -> None:
+    assert shared.admin("SELECT currentUser()") == [["telemetry_admin"]]
+    with pytest.raises(TimeoutError):
+        socket.create_connection((ADDRESS, 8123), 3, (STRANGERS[0], 0))
+    reply = shared.outside().ask("telemetry_admin", shared.admin_password, "SELECT 1")
+    assert reply.status in (401, 403), "through the edge nobody is an administrator"
+    lied = {"X-Forwarded-For": TUNNEL}
+    reply = shared.outside().ask("telemetry_admin", shared.admin_password, "SELECT 1", headers=lied)
+    assert reply.status in (401, 403), "whatever address they say they come from"
+
+
+def test_a_machine_in_place_of_it_finds_data_certificates_and_members(
+    shared: Endpoint, ben: Person
+) -> None:
+    """Its plug is pulled; the next one has the same disk and address."""
+    session = f"before-{time.time_ns()}"
+    body = made.request(made.log(session))
+    assert shared.outside().send(ben.ingest_login, ben.ingest, body).status == 200
+    root = shared.machine.shell("sha256sum /run/telemetry/config/edge/secrets/*.pem | sort")
+    shared.machine.container.kill()
+    with shared.running():
+        until(shared.answers, 180)
+        until(lambda: stored(shared, session) == 1)
+        asked = f"SELECT count() FROM telemetry_events WHERE session_id = '{session}'"
+        assert shared.outside().ask(ben.id, ben.query, asked).text == "1"
+        again = shared.machine.shell("sha256sum /run/telemetry/config/edge/secrets/*.pem | sort")
+        assert again == root
+        assert not re.search("it is formatted", shared.machine.journal("telemetry-disk"))
