@@ -29,6 +29,7 @@ PURGE_STATUS = "purge_status"
 RETENTION = "retention"
 PRICES = "prices"
 BUDGET = "budget"
+COHORT_FLOOR = "cohort_floor"
 SUMMARIES = (
     "usage_daily",
     "tools_daily",
@@ -75,8 +76,9 @@ TEAM_TABLES = (
     "daily_metrics",
 )
 """Of TEAM_DATABASE, each written by X_refresh (0012_team.sql)."""
-TEAM_SHARED = (PRICES, BUDGET, RETENTION)
-"""Views of TEAM_DATABASE on what is nobody's."""
+TEAM_SHARED = ("sessions_daily", PRICES, BUDGET, RETENTION, COHORT_FLOOR)
+"""Views of TEAM_DATABASE: on its usage_daily, and on what is nobody's."""
+TEAM_REFRESHES = tuple(f"{name}_refresh" for name in TEAM_TABLES)
 
 BACKED_UP_BY_DAY = OWN_EVENTS
 """A backup has them day by day of `ts`, without the rows of self-tests."""
@@ -99,6 +101,7 @@ SHARED = (
     RETENTION,
     PRICES,
     BUDGET,
+    COHORT_FLOOR,
     DELETIONS,
     KEPT_OUT,
     PURGE_STATUS,
