@@ -65,6 +65,8 @@ ACCESS_LOG = "access_log"
 EDGE_LOG = "edge_log"
 ACCESS = (ACCESS_LOG, EDGE_LOG)
 """What auditors read: who asked what, and what the edge answered (0013_access_log.sql)."""
+ACCESS_KEEPS = tuple(f"{name}_keep" for name in ACCESS)
+"""Write them, every minute."""
 TEAM_TABLES = (
     "usage_daily",
     "tools_daily",
@@ -89,6 +91,7 @@ BACKED_UP_WHOLE = (
     PURGE_REQUESTS,
     DELETIONS,
     RETENTION_REPORTS,
+    *ACCESS,
 )
 DERIVED = (TOUCHED_DAYS, *(f"{name}_store" for name in SUMMARIES))
 """Tables that are made anew from those."""
