@@ -31,8 +31,6 @@ _NOBODY = "0" * 64
 """A SHA-256 that no password is known to have: this user exists, and cannot log in."""
 _ANYWHERE = ("::/0",)
 
-_MIB = 1024 * 1024
-
 
 @dataclass(frozen=True, kw_only=True)
 class Networks:
@@ -47,11 +45,13 @@ class Networks:
 class Limits:
     """Of one query, and of one person in an hour."""
 
-    memory_mib: int
+    memory: int
+    """Bytes."""
     seconds: int
     rows_read: int
     rows: int
-    result_mib: int
+    result: int
+    """Bytes."""
     queries: int
     errors: int
     hour_rows_read: int
@@ -62,8 +62,8 @@ class Limits:
         """Settings that a person may lower."""
         return {
             "max_execution_time": self.seconds,
-            "max_memory_usage": self.memory_mib * _MIB,
-            "max_result_bytes": self.result_mib * _MIB,
+            "max_memory_usage": self.memory,
+            "max_result_bytes": self.result,
             "max_result_rows": self.rows,
             "max_rows_to_read": self.rows_read,
             "max_threads": _THREADS,
@@ -87,33 +87,33 @@ _AT_ONCE = 16
 
 LIMITS: Mapping[str, Limits] = {
     "member": Limits(
-        memory_mib=1000,
+        memory=1_000_000_000,
         seconds=60,
         rows_read=2_000_000_000,
         rows=1_000_000,
-        result_mib=500,
+        result=500_000_000,
         queries=20_000,
         errors=2_000,
         hour_rows_read=50_000_000_000,
         hour_seconds=3600,
     ),
     "coordinator": Limits(
-        memory_mib=1000,
+        memory=1_000_000_000,
         seconds=60,
         rows_read=500_000_000,
         rows=1_000_000,
-        result_mib=500,
+        result=500_000_000,
         queries=10_000,
         errors=1_000,
         hour_rows_read=10_000_000_000,
         hour_seconds=3600,
     ),
     "auditor": Limits(
-        memory_mib=500,
+        memory=500_000_000,
         seconds=60,
         rows_read=500_000_000,
         rows=1_000_000,
-        result_mib=500,
+        result=500_000_000,
         queries=2_000,
         errors=500,
         hour_rows_read=10_000_000_000,
@@ -182,8 +182,8 @@ def _profile(limits: Limits) -> dict[str, object]:
         "final": 1,
         "log_queries": 1,
         "max_concurrent_queries_for_user": _AT_ONCE,
-        "max_memory_usage_for_user": 2 * limits.memory_mib * _MIB,
-        "max_temporary_data_on_disk_size_for_user": 4 * limits.memory_mib * _MIB,
+        "max_memory_usage_for_user": 2 * limits.memory,
+        "max_temporary_data_on_disk_size_for_user": 4 * limits.memory,
         **limits.largest,
         "constraints": {
             **{name: {"min": 1, "max": most, **opened} for name, most in limits.largest.items()},

@@ -10,7 +10,7 @@ SYSTEM FLUSH LOGS;
 CREATE TABLE IF NOT EXISTS telemetry.access_log
 (
     ts DateTime64(3, 'UTC') COMMENT 'When it ended',
-    user LowCardinality(String) COMMENT 'Login: of a member their id; (unknown): none of ours',
+    user LowCardinality(String) COMMENT 'Login: the id of a person; (unknown): none of ours; purged-...: who was purged',
     address String COMMENT 'Where it came from, as the edge saw it',
     interface LowCardinality(String) COMMENT 'HTTP, TCP, ...; empty where the log does not tell',
     action LowCardinality(String) COMMENT 'query; login: a failed one; request: refused before it was a query, such as for a setting',
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS telemetry.access_log
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toYYYYMM(ts)
-ORDER BY (ts, user, id)
+ORDER BY (ts, id)
 TTL toDateTime(ts) + toIntervalDay(400);
 
 -- Of the last ten minutes before the newest row what is not there yet: a row may reach its log some seconds late.
@@ -85,7 +85,7 @@ AS WITH
         SELECT ifNull(s.user, '') AS user, shown(s.client_address) AS address, s.event_time_microseconds AS at, 0 AS begins
         FROM system.session_log AS s
         WHERE s.event_date >= toDate(since) AND s.event_time >= since AND s.type = 'LoginSuccess'
-            AND match(ifNull(s.user, ''), '^(m-[a-z0-9]{10}|telemetry_admin)$')
+            AND match(ifNull(s.user, ''), '^m-[a-z0-9]{10}$')
         UNION ALL
         SELECT q.user AS user, shown(q.address) AS address, q.query_start_time_microseconds AS at, 1 AS begins
         FROM system.query_log AS q
