@@ -1,4 +1,4 @@
-"""A store that several people share: the real ClickHouse with logins of every role, and no collector.
+"""A store that people share: the real ClickHouse with logins of every role, and no collector.
 
 Rows are inserted as the administrator; what a collector stores of requests is tested elsewhere.
 """
@@ -81,7 +81,7 @@ class Store:
     def url(self) -> str:
         return warehouse.url(self.settings)
 
-    def start(self, **config: object) -> None:
+    def start(self) -> None:
         """Start it and bring its schema up to date."""
         folder = self.folder
         folder.mkdir(parents=True, exist_ok=True)

@@ -148,6 +148,20 @@ _FREE = (
 from the log, show more of it (send_logs_level), skip what is final, or outgrow a limit."""
 
 
+INDEX_FUNCTIONS = (
+    "mergeTreeAnalyzeIndexes",
+    "mergeTreeAnalyzeIndexesUUID",
+    "mergeTreeIndex",
+    "mergeTreeProjection",
+    "mergeTreeTextIndex",
+)
+"""Table functions that show the keys of a table, members and sessions of others among them: filters
+of the table do not hold for them, filters of their own names do."""
+_SIZES = {"tables": "total_rows IS NULL", "columns": "data_compressed_bytes = 0"}
+"""Of `system`. Tables with rows are not listed to members who share a store: how many rows there
+are, less their own, is what others did. DESCRIBE tells of each."""
+
+
 def password_hash(password: str) -> str:
     """What users.xml keeps instead of a password."""
     return hashlib.sha256(password.encode()).hexdigest()
@@ -157,7 +171,13 @@ def _profiles() -> dict[str, object]:
     return {
         # The server's own work, such as refreshing summaries, would crowd people out of the audit.
         "default": {"log_queries": 0},
-        "telemetry_local": {"log_queries": 1},
+        # Who has no password starts and stops listening. Anything longer, such as file() with a path,
+        # is too long.
+        "telemetry_local": {
+            "log_queries": 1,
+            "max_ast_elements": 6,
+            "constraints": {"max_ast_elements": {"const": None}},
+        },
         "telemetry_ingest": {"async_insert": 0, "log_queries": 0},
         # Reads see each event once, however often it was sent.
         "telemetry_admin": {"final": 1, "log_queries": 1},
@@ -219,20 +239,24 @@ def _roles(*, alone: bool) -> dict[str, object]:
     }
 
 
-def _filters(role: str) -> dict[str, dict[str, str]]:
+def _filters(role: str, *, alone: bool) -> dict[str, dict[str, str]]:
     """Rows that someone of a role sees, by database and table."""
-    own = f"member = '{ID}'"
-    if role == "member":
-        return {
-            names.DATABASE: {
-                **dict.fromkeys(names.OWN_EVENTS, f"{own} AND synthetic = ''"),
-                **dict.fromkeys(names.OWN_ROWS, own),
-            }
-        }
+    shut = {"_table_function": dict.fromkeys(INDEX_FUNCTIONS, "0")}
+    sizes = {} if alone else {"system": _SIZES if role == "member" else dict.fromkeys(_SIZES, "1")}
     if role == "coordinator":
         team = f"'{TEAM}' = '' OR team = '{TEAM}'"
-        return {names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, team)}
-    return {names.DATABASE: dict.fromkeys(names.ACCESS, "1")}
+        return {names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, team), **sizes, **shut}
+    if role == "auditor":
+        return {names.DATABASE: dict.fromkeys(names.ACCESS, "1"), **sizes, **shut}
+    own = f"member = '{ID}'"
+    return {
+        names.DATABASE: {
+            **dict.fromkeys(names.OWN_EVENTS, f"{own} AND synthetic = ''"),
+            **dict.fromkeys(names.OWN_ROWS, own),
+        },
+        **sizes,
+        **shut,
+    }
 
 
 def _databases(filters: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
@@ -242,14 +266,14 @@ def _databases(filters: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
     }
 
 
-def _person(role: str) -> dict[str, object]:
+def _person(role: str, *, alone: bool) -> dict[str, object]:
     return {
         "auth_methods": METHODS,
         "networks": {"ip": list(_ANYWHERE)},
         "profile": _role(role),
         "quota": _role(role),
         "grants": {"query": [f"GRANT {_role(role)}"]},
-        "databases": _databases(_filters(role)),
+        "databases": _databases(_filters(role, alone=alone)),
         "default_database": names.TEAM_DATABASE if role == "coordinator" else names.DATABASE,
     }
 
@@ -274,7 +298,7 @@ def _user(
     return user
 
 
-def _programs(*, loopback_default: bool, networks: Networks) -> dict[str, object]:
+def _programs(*, loopback_default: bool, alone: bool, networks: Networks) -> dict[str, object]:
     """The users that are no people, and the administrator."""
     landing = (names.LOGS_LANDING, names.SUM_LANDING, names.GAUGE_LANDING)
     everybody: dict[str, object] = {"default": {"@remove": "remove"}}
@@ -308,6 +332,7 @@ def _programs(*, loopback_default: bool, networks: Networks) -> dict[str, object
         filters={
             names.DATABASE: dict.fromkeys((*names.OWN_EVENTS, *names.OWN_ROWS, *names.ACCESS), "1"),
             names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, "1"),
+            **({} if alone else {"system": dict.fromkeys(_SIZES, "1")}),
         },
     )
     everybody[names.INGEST_USER] = _user(
@@ -350,12 +375,14 @@ def templates(
             "profiles": _profiles(),
             "quotas": _quotas(),
             "roles": _roles(alone=alone),
-            "users": _programs(loopback_default=loopback_default, networks=networks or Networks()),
+            "users": _programs(
+                loopback_default=loopback_default, alone=alone, networks=networks or Networks()
+            ),
         }
     )
     return {
         HEAD: head.removesuffix(_END),
-        **{role: _block(_person(role)) for role in LIMITS},
+        **{role: _block(_person(role, alone=alone)) for role in LIMITS},
         METHOD: f"<password_{NUMBER}><password_sha256_hex>{HASH}</password_sha256_hex>"
         f"</password_{NUMBER}>",
         TAIL: _END,

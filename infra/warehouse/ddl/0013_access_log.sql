@@ -154,7 +154,8 @@ PARTITION BY toYYYYMM(ts)
 ORDER BY (ts, id)
 TTL toDateTime(ts) + toIntervalDay(400);
 
--- Where there is no edge there is no such file, and nothing is read. What the collector took is left out: there are as
+-- Where there is no edge there is no such file, and nothing is read. The folder between has a random name: the function
+-- file() opens any file of this place to those who know its name. What the collector took is left out: there are as
 -- many such requests as there is work, and the collector counts them.
 CREATE MATERIALIZED VIEW IF NOT EXISTS telemetry.edge_log_keep
 REFRESH EVERY 1 MINUTE APPEND TO telemetry.edge_log
@@ -179,7 +180,7 @@ FROM
         replaceRegexpOne(if(
             JSONExtractString(line, 'user_id') != '', JSONExtractString(line, 'user_id'),
             JSONExtractString(line, 'request', 'headers', 'X-Clickhouse-User', 1)), '(\\.2)?(\\+.*)?$', '') AS named
-    FROM file('edge/*.log', 'LineAsString', 'line String')
+    FROM file('edge/*/*.log', 'LineAsString', 'line String')
     WHERE startsWith(JSONExtractString(line, 'logger'), 'http.log.access')
 )
 WHERE ts >= since AND ts < now64(3) + 600
