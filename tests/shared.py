@@ -22,9 +22,11 @@ from infra.settings import Settings
 from infra.warehouse import access, names, server
 from scripts import warehouse
 from stacks.embedded.processes import LIBCHDB_SERVER, Programs
-from tests.conftest import free_ports, until
+from tests.conftest import free_ports
 
 PASSWORD = "their-own-password"
+_ESCAPED = str.maketrans({"\\": "\\\\", "\n": "\\n", "\t": "\\t"})
+"""A parameter is read as a field of TabSeparated."""
 EDGE = "10.9.8.7"
 """Where the requests of a test come from, as an edge would say."""
 
@@ -147,12 +149,12 @@ class Store:
         password: str = PASSWORD,
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
-        **parameters: str,
+        url: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One request over HTTP, as through the edge; `parameters` are those of the URL."""
+        """One request over HTTP, as through the edge; `url`: parameters of the URL."""
         reply = self.pool.request(
             method,
-            f"{self.url}/?{urlencode(parameters)}",
+            f"{self.url}/?{urlencode(url or {})}",
             body=sql.encode(),
             headers={
                 "X-ClickHouse-User": user,
@@ -170,10 +172,9 @@ class Store:
         )
 
     def admin(self, sql: str, **parameters: str) -> list[list[str]]:
-        """Rows of a query as the administrator."""
-        return self.ask(
-            names.ADMIN_USER, sql, password=self.secrets.admin_password, **parameters
-        ).rows
+        """Rows of a query as the administrator; `parameters` fill {name:Type} places."""
+        given = {f"param_{name}": value.translate(_ESCAPED) for name, value in parameters.items()}
+        return self.ask(names.ADMIN_USER, sql, password=self.secrets.admin_password, url=given).rows
 
     def insert(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Rows into a table of the database."""
@@ -191,8 +192,3 @@ class Store:
         client = warehouse.as_admin(self.settings, self.secrets)
         warehouse.refresh_audit(client)
         client.close_connections()
-
-
-def wait_for(store: Store, sql: str) -> None:
-    """Until a question of the administrator has an answer other than 0."""
-    until(lambda: store.admin(sql)[0][0] != "0", 30)

@@ -171,8 +171,8 @@ def _profiles() -> dict[str, object]:
     return {
         # The server's own work, such as refreshing summaries, would crowd people out of the audit.
         "default": {"log_queries": 0},
-        # Who has no password starts and stops listening. Anything longer, such as file() with a path,
-        # is too long.
+        # Who has no password starts and stops listening. What calls a function, such as file(), is
+        # too long.
         "telemetry_local": {
             "log_queries": 1,
             "max_ast_elements": 6,
@@ -180,7 +180,7 @@ def _profiles() -> dict[str, object]:
         },
         "telemetry_ingest": {"async_insert": 0, "log_queries": 0},
         # Reads see each event once, however often it was sent.
-        "telemetry_admin": {"final": 1, "log_queries": 1},
+        "telemetry_admin": {"readonly": 0, "final": 1, "log_queries": 1},
         **{_role(role): _profile(limits) for role, limits in LIMITS.items()},
     }
 
