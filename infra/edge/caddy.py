@@ -28,7 +28,7 @@ _MAX_HEADER_BYTES = 16 * 1024
 _HEADERS_SECONDS, _BODY_SECONDS, _ANSWER_SECONDS, _IDLE_SECONDS = 10, 60, 120, 120
 _UPSTREAM_SECONDS = 10
 """How long a request waits for a service that starts again."""
-_LOG_MIB, _LOG_FILES = 50, 20
+_LOG_MIB, _LOG_FILES = 10, 10
 
 _REFUSED_PARAMETERS = "user|password|quota_key|role|session_id|session_check|session_timeout"
 """Of a query's URL: credentials, which would stand in logs, and what outlives a request."""
@@ -339,7 +339,6 @@ def _logging(placement: Placement) -> dict[str, Any]:
             "request>uri": {"filter": "regexp", "regexp": "[?].*$", "value": ""},
             "request>headers": {"filter": "delete"},
             "resp_headers": {"filter": "delete"},
-            "user_id": {"filter": "delete"},
         },
     }
 
