@@ -158,7 +158,10 @@ class Edge:
         until(self._listens)
         for name in {self.address, self.settings.edge.domain} - {""}:
             if not self.settings.edge.client_certificates:
-                until(partial(self._answers, name))
+                try:
+                    until(partial(self._answers, name))
+                except AssertionError:
+                    raise AssertionError(self.why) from None
         log = self.folder / "log" / caddy.ACCESS_LOG
         log.write_text("")
 
@@ -181,7 +184,9 @@ class Edge:
 
     def _answers(self, name: str) -> bool:
         """Whether there is a certificate by now."""
-        return self.curl("/", host=name).status == 404
+        reply = self.curl("/", host=name)
+        self.why = f"{reply} {self.errors.read_text()}"
+        return reply.status == 404
 
     def stop(self) -> None:
         if self.process:
