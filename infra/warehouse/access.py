@@ -35,7 +35,8 @@ def password_hash(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 
 
-def _profiles() -> dict[str, object]:
+def profiles() -> dict[str, dict[str, object]]:
+    """Settings profiles of one server."""
     return {
         # The server's own work, such as refreshing summaries, would crowd people out of the audit.
         "default": {"log_queries": 0},
@@ -170,7 +171,7 @@ def users_xml(
         everybody = {"default": {"@remove": "remove"}, **everybody}
     return document(
         {
-            "profiles": _profiles(),
+            "profiles": profiles(),
             "quotas": {"default": {}},
             "users": everybody,
         }

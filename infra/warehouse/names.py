@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 DATABASE = "telemetry"
+EVERYWHERE = "telemetry_all"
+"""What spans the shards of a cluster (infra/warehouse/scale.py)."""
 AUDIT_LOGS = ("query_log", "query_views_log", "session_log")
 """Of `system`: who asked what, and who logged in."""
 
