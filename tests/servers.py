@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from infra.identity import Hash, Login
 from infra.settings import Settings
 from infra.warehouse import access, migrations, names, scale, server
-from infra.warehouse.xml import document
 from scripts import toolchain, warehouse
 from stacks.embedded.processes import LIBCHDB_SERVER
 
@@ -76,21 +76,16 @@ class Server:
 
 def users(*, across: bool) -> str:
     """users.xml with two members; `across`: as servers of a cluster have it."""
-    plain = access.users(
-        admin_hash=access.password_hash(ADMIN),
-        ingest_hash=access.password_hash(INGEST),
-        members=access.Members(
-            password_hashes={name: access.password_hash(text) for name, text in MEMBERS.items()}
-        ),
-        loopback_default=True,
-    )
-    profiles = access.profiles()
-    return document(
-        {
-            "profiles": scale.profiles(profiles) if across else profiles,
-            "quotas": {"default": {}},
-            "users": scale.users(plain) if across else plain,  # type: ignore[arg-type]
-        }
+    templates = access.templates(loopback_default=True, alone=False)
+    return access.expand(
+        scale.across(templates) if across else templates,
+        [
+            Login(id=name, query=(Hash(access.password_hash(text)),))
+            for name, text in MEMBERS.items()
+        ],
+        now=0,
+        admin=access.password_hash(ADMIN),
+        ingest=access.password_hash(INGEST),
     )
 
 

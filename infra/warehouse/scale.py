@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from infra.settings import Settings
-from infra.warehouse import migrations, names
+from infra.warehouse import access, migrations, names
 from infra.warehouse.xml import document
 
 CLUSTER = "telemetry_shards"
@@ -100,8 +100,9 @@ def after(settings: Settings) -> tuple[str, ...]:
     """
     if settings.scale.store != "cluster":
         return ()
-    read = dict.fromkeys((*names.OWN_EVENTS, *names.OWN_ROWS, *names.SHARED, *names.AGGREGATES))
-    spanning = [each for each in read if each not in (*_ALIKE, *_DAYS)]
+    read = (*names.OWN_EVENTS, *names.OWN_ROWS, *names.SHARED, *names.AGGREGATES, *names.ACCESS)
+    made = _made()
+    spanning = [each for each in dict.fromkeys(read) if each in made - {*_ALIKE, *_DAYS}]
     return (
         f"CREATE DATABASE IF NOT EXISTS {names.EVERYWHERE}",
         *(_distributed(each, each, _LANDING_MEMBER) for each in _LANDING),
@@ -109,10 +110,22 @@ def after(settings: Settings) -> tuple[str, ...]:
             _distributed(each, each, _MEMBER if each == names.SESSION_LABELS else "")
             for each in spanning
         ),
-        *(_view(each, f"SELECT * FROM {names.DATABASE}.{each}") for each in _ALIKE),
+        *(
+            _view(each, f"SELECT * FROM {names.DATABASE}.{each}")
+            for each in _ALIKE
+            if each in made | {names.MIGRATIONS}
+        ),
         *(_distributed(f"{each}_by_shard", each) for each in _DAYS),
         *(_view(each, _added_up(f"{each}_by_shard")) for each in _DAYS),
     )
+
+
+def _made() -> set[str]:
+    """Tables and views of `telemetry` that the numbered files make."""
+    found = re.compile(rf"(?:TABLE|VIEW)(?: IF NOT EXISTS)? {names.DATABASE}[.](\w+)")
+    return {name for each in migrations.migrations() for name in found.findall(each.text)} | {
+        each.name for each in migrations.standing_views(Settings())
+    }
 
 
 def text(statements: Iterable[str]) -> str:
@@ -140,36 +153,49 @@ def _added_up(table: str) -> str:
     )
 
 
-def profiles(plain: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
-    """Settings profiles of a cluster's servers, out of those of one server."""
+_PROFILE = re.compile(r"(\n    <telemetry_\w+>)")
+_GRANT = re.compile(
+    rf"\n *<query>GRANT (?!SYSTEM)[A-Z, ]+ ON {names.DATABASE}[.](\w+|[*])[^<]*</query>"
+)
+_ROLE = re.compile(r"\n    <(telemetry_\w+)>\n      <grants>(.*?)\n      </grants>", re.DOTALL)
+_RESULT = re.compile(r"\n *<(max_result_\w+)>\s*<min>.*?</\1>", re.DOTALL)
+_DEFAULT = f"<default_database>{names.DATABASE}</default_database>"
+_EVERYWHERE = f"<default_database>{names.EVERYWHERE}</default_database>"
+
+
+def across(templates: Mapping[str, str]) -> dict[str, str]:
+    """Templates of users.xml (access.py) as servers of a cluster have them.
+
+    What a user may do in `telemetry`, they may do across the shards too, and that is where they
+    ask. Row filters stay where the rows are. Users have the grants of their role themselves:
+    another server does not count those of roles for what a view reads.
+    """
+    roles = templates[access.HEAD].partition("<roles>")[2].partition("</roles>")[0]
+    found = dict(templates)
+    for name, grants in _ROLE.findall(roles):
+        role = re.compile(rf"\n *<query>GRANT {name}</query>")
+        found = {each: role.sub(grants, text) for each, text in found.items()}
+    found = {
+        name: _GRANT.sub(_both, text).replace(_DEFAULT, _EVERYWHERE) for name, text in found.items()
+    }
     # A batch is answered for when it is on the shards, not when it waits to go there; and what a
     # question joins or looks up is of all shards.
-    more = {"distributed_foreground_insert": 1, "distributed_product_mode": "global"}
-    return {name: {**profile, **more} for name, profile in plain.items()}
+    more = (
+        "\n      <distributed_foreground_insert>1</distributed_foreground_insert>"
+        "\n      <distributed_product_mode>global</distributed_product_mode>"
+    )
+    profiles, end, rest = found[access.HEAD].partition("</profiles>")
+    # Nobody may set a limit of the result: a server that asks another sets none, and where the
+    # least is 1, that is what it gets.
+    profiles = _RESULT.sub("", _PROFILE.sub(rf"\1{more}", profiles))
+    return {**found, access.HEAD: profiles + end + rest}
 
 
-def users(plain: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
-    """Users of a cluster's servers, out of those of one server: what they may do in `telemetry`
-    they may do across the shards too. Their row filters stay where the rows are."""
-    return {name: _across(user) for name, user in plain.items()}
-
-
-def _across(user: Mapping[str, object]) -> dict[str, object]:
-    grants = user["grants"]
-    assert isinstance(grants, dict)
-    here, there = f" ON {names.DATABASE}.", f" ON {names.EVERYWHERE}."
-    more = [
-        each.replace(here, there)
-        for each in grants["query"]
-        if here in each and not each.startswith("GRANT SYSTEM")
-    ]
-    more += [
-        f"GRANT SELECT{there}{each}_by_shard"
-        for each in _DAYS
-        if f"GRANT SELECT{there}{each}" in more
-    ]
-    found = {**user, "grants": {"query": [*grants["query"], *more]}}
-    return {**found, "default_database": names.EVERYWHERE} if "default_database" in user else found
+def _both(grant: re.Match[str]) -> str:
+    """The grant, and the same across the shards."""
+    there = grant[0].replace(f" ON {names.DATABASE}.", f" ON {names.EVERYWHERE}.")
+    beneath = there.replace(f".{grant[1]}<", f".{grant[1]}_by_shard<") if grant[1] in _DAYS else ""
+    return grant[0] + there + beneath
 
 
 def cluster_xml(settings: Settings, *, port: int = NATIVE_TLS_PORT, secure: bool = True) -> str:

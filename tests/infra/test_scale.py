@@ -73,18 +73,24 @@ def test_every_name_that_a_member_may_ask_spans_the_shards() -> None:
         for each in scale.after(SHARDS)
         if (match := re.match(r"CREATE OR REPLACE (?:TABLE|VIEW) telemetry_all[.](\w+) ", each))
     }
-    members = access.Members(password_hashes={"m-0": "0" * 64})
-    plain = access.users(
-        admin_hash="1" * 64, ingest_hash="2" * 64, members=members, loopback_default=False
+    plain = access.templates(loopback_default=False, alone=True)
+    roles = scale.across(plain)[access.HEAD].partition("<roles>")[2].partition("<users>")[0]
+    read = set(re.findall(r"GRANT SELECT ON telemetry_all[.](\w+)<", roles))
+    assert read - set(names.ACCESS) <= made
+    assert read >= {names.EVENTS, "daily_metrics", "daily_metrics_by_shard", "usage_daily_store"}
+    written = re.findall(
+        r"GRANT INSERT ON telemetry_all[.](otel_\w+)<", scale.across(plain)["head"]
     )
-    across = scale.users(plain)  # type: ignore[arg-type]
-    for user in ("m-0", names.INGEST_USER):
-        granted = across[user]["grants"]["query"]  # type: ignore[index]
-        asked = {each.split("telemetry_all.")[1] for each in granted if "telemetry_all." in each}
-        assert asked, user
-        assert asked <= made, user
-    assert across["m-0"]["default_database"] == "telemetry_all"
-    assert across["m-0"]["databases"] == plain["m-0"]["databases"]  # type: ignore[index]
+    assert len(written) == 3
+    assert set(written) <= made
+
+
+def test_row_filters_stay_where_the_rows_are() -> None:
+    plain = access.templates(loopback_default=False, alone=True)
+    for name, text in scale.across(plain).items():
+        kept = re.compile(r"<databases>.*?</databases>", re.DOTALL)
+        assert kept.findall(text) == kept.findall(plain[name])
+    assert "<default_database>telemetry_all</default_database>" in scale.across(plain)["member"]
 
 
 def test_servers_ask_each_other_in_the_name_of_who_asks() -> None:
