@@ -28,6 +28,8 @@ from pydantic.alias_generators import to_camel
 from infra.collector import rules
 
 PROJECT = "telemetry"
+HYPERDISK_ONLY = ("c4-", "c4a-", "c4d-", "n4-", "n4a-")
+"""How machine types begin that take no persistent disk."""
 
 Stack = Literal["embedded", "local", "cloud"]
 Backend = Literal["clickhouse", "prometheus", "both"]
@@ -640,6 +642,18 @@ def for_cloud(settings: Settings) -> Settings:
             f"{PROJECT}:edge.allowedRanges is not set: who may reach the endpoint. Set it with "
             f"`pulumi config set --path '{PROJECT}:edge.allowedRanges[0]' RANGE -s cloud`; "
             "0.0.0.0/0 is everybody."
+        )
+    cloud = settings.cloud
+    if cloud.dns_zone and not settings.edge.domain:
+        problems.append(
+            f"{PROJECT}:cloud.dnsZone is {cloud.dns_zone!r}, and no {PROJECT}:edge.domain is set: "
+            "there is no name to put into the zone. Set both, or none."
+        )
+    if cloud.machine_type.startswith(HYPERDISK_ONLY) and cloud.data_disk_type.startswith("pd-"):
+        problems.append(
+            f"{PROJECT}:cloud.dataDiskType is {cloud.data_disk_type!r}, and a "
+            f"{cloud.machine_type} takes none of those. Set it with `pulumi config set --path "
+            f"'{PROJECT}:cloud.dataDiskType' hyperdisk-balanced -s cloud`."
         )
     if settings.backend != "clickhouse":
         problems.append(
