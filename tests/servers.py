@@ -131,18 +131,6 @@ def running(
         process.wait(60)
 
 
-def schema(folder: Path, settings: Settings) -> Path:
-    """What `runner.sh` is given on a store of these settings."""
-    (folder / "ddl").mkdir(parents=True)
-    for name, text in scale.schema_files(settings).items():
-        (folder / "ddl" / name).write_text(text)
-    (folder / "before.sql").write_text(scale.text(scale.before(settings)))
-    (folder / "after.sql").write_text(scale.text(scale.after(settings)))
-    (folder / "retention.tsv").write_text(migrations.retention_table(settings))
-    (folder / "views.tsv").write_text(migrations.views_table(settings))
-    return folder
-
-
 def apply(
     folder: Path, url: str, *, wgetrc: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:

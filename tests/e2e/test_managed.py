@@ -22,6 +22,7 @@ from infra.collector.placement import Placement
 from infra.settings import Settings, validated
 from infra.warehouse import access, names, rbac, scale
 from scripts import prepare_tests, toolchain
+from scripts.scale import schema_files
 from tests import recorded, servers
 from tests.conftest import free_ports, until
 from tests.servers import Server
@@ -137,7 +138,7 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
 def test_the_same_runner_applies_the_same_files_over_tls_and_trusts_no_other_certificate(
     managed: Managed,
 ) -> None:
-    files = servers.schema(managed.folder / "schema", managed.settings)
+    files = schema_files(managed.settings, managed.folder / "schema")
     [url] = scale.schema_endpoints(managed.settings, OWN)
     refused = servers.apply(files, url)
     assert refused.returncode == 1

@@ -12,6 +12,7 @@ import pytest
 from infra.settings import validated
 from infra.warehouse import names, scale
 from scripts import queries
+from scripts.scale import schema_files
 from stacks.home import PROJECT
 from tests import servers
 from tests.conftest import free_ports, until
@@ -87,7 +88,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
         shard(folder / "two", http[2], native, 1) as two,
     ):
         for server, settings in ((alone, plain), (one, CLUSTER), (two, CLUSTER)):
-            files = servers.schema(folder / "schema" / server.folder.name, settings)
+            files = schema_files(settings, folder / "schema" / server.folder.name)
             done = servers.apply(files, server.url)
             assert done.returncode == 0, done.stderr
         made = Stores(alone, (one, two), batches(alone))
@@ -223,7 +224,7 @@ def test_a_batch_for_a_shard_that_is_away_is_refused_and_stored_once_when_it_is_
     with shard(tmp_path / "one", http[0], native, 0) as one:
         with shard(tmp_path / "two", http[1], native, 1) as two:
             for number, server in enumerate((one, two)):
-                files = servers.schema(tmp_path / f"schema{number}", CLUSTER)
+                files = schema_files(CLUSTER, tmp_path / f"schema{number}")
                 assert servers.apply(files, server.url).returncode == 0
         status, said = stores.feed(one, names.EVERYWHERE, stores.batches[0])
         assert status >= 400, said
