@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import typing
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from functools import cache
@@ -44,7 +45,14 @@ def takes(kind: str, name: str) -> bool:
 
 def failures(kind: str, values: Values) -> list[tuple[str, str]]:
     """(property, reason) for everything that the plugin would refuse."""
-    return list(_object(arguments(kind), values, ""))
+    expected = arguments(kind)
+    if kind == PROVIDER:  # its configuration travels as texts
+        types = _types.input_type_types(expected)
+        values = {
+            name: value if types.get(name) in (str, None) else json.loads(value)
+            for name, value in values.items()
+        }
+    return list(_object(expected, values, ""))
 
 
 def _object(expected: type, values: Values, at: str) -> Iterator[tuple[str, str]]:
