@@ -22,7 +22,12 @@ UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine sends in a preview for a value that is known only after `up`."""
 PROVIDER = "pulumi:providers:gcp"
 ADDRESS = "203.0.113.7"
-_JSON = {str: str, bool: bool, int: (int, float), float: (int, float)}
+_JSON: dict[type, tuple[type, ...]] = {
+    str: (str,),
+    bool: (bool,),
+    int: (int, float),
+    float: (int, float),
+}
 
 Values = Mapping[str, Any]
 
