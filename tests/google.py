@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import typing
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from functools import cache
@@ -21,7 +22,12 @@ UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """What the engine sends in a preview for a value that is known only after `up`."""
 PROVIDER = "pulumi:providers:gcp"
 ADDRESS = "203.0.113.7"
-_JSON = {str: str, bool: bool, int: (int, float), float: (int, float)}
+_JSON: dict[type, tuple[type, ...]] = {
+    str: (str,),
+    bool: (bool,),
+    int: (int, float),
+    float: (int, float),
+}
 
 Values = Mapping[str, Any]
 
@@ -44,7 +50,14 @@ def takes(kind: str, name: str) -> bool:
 
 def failures(kind: str, values: Values) -> list[tuple[str, str]]:
     """(property, reason) for everything that the plugin would refuse."""
-    return list(_object(arguments(kind), values, ""))
+    expected = arguments(kind)
+    if kind == PROVIDER:  # its configuration travels as texts
+        types = _types.input_type_types(expected)
+        values = {
+            name: value if types.get(name) in (str, None) else json.loads(value)
+            for name, value in values.items()
+        }
+    return list(_object(expected, values, ""))
 
 
 def _object(expected: type, values: Values, at: str) -> Iterator[tuple[str, str]]:

@@ -37,7 +37,6 @@ class Address(Part):
             "address",
             compute.AddressArgs(
                 name=place.names.address,
-                description="Where members of the team send telemetry",
                 region=place.settings.cloud.region,
                 address_type="EXTERNAL",
                 network_tier="PREMIUM",

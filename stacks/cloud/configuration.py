@@ -51,7 +51,8 @@ class Configuration(Part):
                 content_type="text/plain; charset=utf-8",
                 cache_control="no-store",
             ),
-            # New text is a new object of the same name, put over the old one. To delete the old one
+            # A new text is put over the old one. Should the plugin ever take a change for another
+            # object (as it does with the type), that one has the same name: to delete the old one
             # afterwards would delete the new.
             opts=self.options(retain_on_delete=True),
         )

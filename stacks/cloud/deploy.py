@@ -16,8 +16,8 @@ from stacks.cloud.part import Place
 KEEPS = (
     "`pulumi destroy` stops at what is protected: the data disk (what was collected), the address "
     "(members' settings and certificates name it), the secrets (keys and logins) and both buckets "
-    "(backups, configuration). `pulumi destroy --exclude-protected` removes the rest; the machine "
-    "only once telemetry:cloud.deletionProtection is false. docs/CLOUD.md tells how to delete all."
+    "(backups, configuration), and, while telemetry:cloud.deletionProtection is true, the machine. "
+    "`pulumi destroy --exclude-protected` removes the rest. docs/CLOUD.md tells how to delete all."
 )
 NEXT = "The machine waits for its secrets and the first member: docs/CLOUD.md goes on from here."
 _LONGEST = {"stack": 20, "bucket": 63}

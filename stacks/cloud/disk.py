@@ -10,8 +10,8 @@ from pulumi_gcp import compute
 from stacks.cloud.part import Part, Place
 from stacks.cloud.services import Services
 
-SNAPSHOT_AT = "03:00"
-"""UTC."""
+SNAPSHOT_AT = "04:00"
+"""UTC; Google takes every fourth hour only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,8 @@ class DiskArgs:
 
 class Disk(Part):
     """Protected: neither `destroy` nor a replacement takes what was collected. It grows in place;
-    to shrink it, or to move it to another zone or type, would be another disk, which is refused."""
+    to shrink it, or to move it to another zone or type, would be another disk, which is refused.
+    So would be a description that changes, hence there is none; likewise for the address."""
 
     disk: pulumi.Output[str]
 
@@ -37,7 +38,6 @@ class Disk(Part):
             "data",
             compute.DiskArgs(
                 name=f"{place.names.prefix}-data",
-                description="ClickHouse's data, the collector's queue, certificates",
                 zone=cloud.zone_name,
                 type=cloud.data_disk_type,
                 size=cloud.data_disk_gib,
@@ -53,8 +53,7 @@ class Disk(Part):
                 region=cloud.region,
                 snapshot_schedule_policy=_schedule(place),
             ),
-            # Its name is taken until the old one is gone.
-            opts=self.options(delete_before_replace=True),
+            opts=self.options(),
         )
         compute.DiskResourcePolicyAttachment(
             "snapshots-of-data",

@@ -52,7 +52,6 @@ class Network(Part):
             "network",
             compute.NetworkArgs(
                 name=prefix,
-                description="Telemetry's shared endpoint",
                 auto_create_subnetworks=False,
                 routing_mode="REGIONAL",
             ),

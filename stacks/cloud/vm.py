@@ -36,8 +36,8 @@ class Machine(Part):
 
     In place, where need be by a stop and a start: machine type, account, metadata. The system reads
     its user-data at every start, so a changed one counts from the next start on. Another image,
-    boot disk, zone or kind of processor is another machine. A newer image of the same family is
-    not: the provider sees that it is of the family, and the system updates itself.
+    boot disk or zone is another machine, for which `deletionProtection` must be off. A newer image
+    of the same family is not: the system updates itself.
     """
 
     instance: compute.Instance
@@ -51,7 +51,6 @@ class Machine(Part):
             "machine",
             compute.InstanceArgs(
                 name=place.names.instance,
-                description="Telemetry's shared endpoint; what must last is on its data disk",
                 zone=cloud.zone_name,
                 machine_type=cloud.machine_type,
                 allow_stopping_for_update=True,
@@ -85,8 +84,13 @@ class Machine(Part):
                 metadata=metadata(place),
                 labels=place.labels,
             ),
-            # Name, address and disk are taken until the old machine is gone.
-            opts=self.options(delete_before_replace=True),
+            opts=self.options(
+                # Refused before anything is touched, and not by Google halfway.
+                protect=cloud.deletion_protection,
+                # Name, address and disk are taken until the old machine is gone.
+                delete_before_replace=True,
+                ignore_changes=_ignored(place),
+            ),
         )
         self.register_outputs({"name": self.instance.name})
 
@@ -108,6 +112,13 @@ def image(place: Place) -> str:
     """The boot image or its family."""
     cloud = place.settings.cloud
     return cloud.image or IMAGES + ("cos-arm64-stable" if cloud.arm else "cos-stable")
+
+
+def _ignored(place: Place) -> list[str]:
+    """Google answers with an image where a family was asked for. The plugin knows by the names that
+    one is of the other, but for ARM, where it would replace the machine at every `up`."""
+    cloud = place.settings.cloud
+    return ["bootDisk.initializeParams.image"] if cloud.arm and not cloud.image else []
 
 
 def _boot_disk(place: Place) -> compute.InstanceBootDiskArgs:

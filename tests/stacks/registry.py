@@ -22,6 +22,7 @@ VOLUME = "docker:index/volume:Volume"
 IMAGE = "docker:index/remoteImage:RemoteImage"
 NETWORK = "docker:index/network:Network"
 PROVIDER = "pulumi:providers:docker"
+INSTANCE = "gcp:compute/instance:Instance"
 
 SECRETS = Secrets(
     member="m-velvetotter",
@@ -213,8 +214,10 @@ def deployed_cloud(*, stack: str = "cloud", preview: bool = False, **values: Any
 def differing(one: Registry, other: Registry) -> dict[str, set[str]]:
     """Names of the arguments in which two declarations differ, by resource; of those that only one
     has, "made" or "gone"."""
-    before = {each.name: each.inputs for each in one.made}
-    after = {each.name: each.inputs for each in other.made}
+    before, after = (
+        {each.name: each.inputs for each in made.made if not each.kind.startswith("telemetry:")}
+        for made in (one, other)
+    )
     found = {
         name: {
             key
