@@ -11,7 +11,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from infra.warehouse import access, names, rbac, scale
 from scripts import prepare_tests, toolchain
 from scripts.scale import schema_files
 from tests import recorded, servers
+from tests.cloud.edge import Edge
 from tests.conftest import free_ports, until
 from tests.servers import Server
 
@@ -175,6 +176,24 @@ def test_events_go_over_tls_with_the_ingest_credential_and_are_answered_over_it(
         headers={"X-ClickHouse-User": ANNA, "X-ClickHouse-Key": servers.MEMBERS[ANNA]},
     )
     assert answer.data.decode().strip() == str(sent)
+
+
+def test_the_edge_asks_it_over_tls_and_no_server_with_another_certificate(
+    managed: Managed, tmp_path: Path
+) -> None:
+    for number, known in enumerate((True, False)):
+        (tmp_path / str(number)).mkdir()
+        edge = Edge(tmp_path / str(number), Settings())
+        edge.placement = replace(edge.placement, warehouse=scale.endpoint(managed.settings, OWN))
+        if known:
+            edge.environment["SSL_CERT_FILE"] = str(managed.certificate)
+        try:
+            edge.start()
+            login = ("-u", f"{ANNA}:{servers.MEMBERS[ANNA]}")
+            reply = edge.curl("/query", *login, "--data-binary", "SELECT currentUser()")
+            assert (reply.status, reply.body.strip()) == ((200, ANNA) if known else (502, ""))
+        finally:
+            edge.stop()
 
 
 def test_users_as_sql_are_statements_that_the_engine_knows(managed: Managed) -> None:

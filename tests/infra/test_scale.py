@@ -7,7 +7,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
+from infra import services
 from infra.settings import Settings, validated
 from infra.warehouse import access, migrations, names, scale
 from tests import servers
@@ -65,6 +67,26 @@ def test_where_the_collector_inserts_and_where_the_schema_goes() -> None:
         "https://a1.example.org:8443",
         "https://b1.example.org:8443",
     )
+
+
+def test_elsewhere_the_machine_runs_no_clickhouse_and_its_services_go_there() -> None:
+    found = {
+        store: {each.name: each for each in services.cloud_services(settings)}
+        for store, settings in {"own": PLAIN, "managed": MANAGED, "cluster": SHARDS}.items()
+    }
+    assert {store: list(each) for store, each in found.items()} == {
+        "own": ["clickhouse", "schema", "collector", "edge"],
+        "managed": ["schema", "collector", "edge"],
+        "cluster": ["collector", "edge"],
+    }
+    for store, each in found.items():
+        exporter = yaml.safe_load(each["collector"].files[0].text)["exporters"]["clickhouse"]
+        database = "telemetry_all" if store == "cluster" else "telemetry"
+        assert exporter["endpoint"] == (OWN if store == "own" else URL)
+        assert exporter["database"] == database
+        assert ('"store.example.org:8443"' in each["edge"].files[0].text) == (store != "own")
+        assert all(set(service.after) <= set(each) for service in each.values())
+    assert dict(found["managed"]["schema"].environment) == {"CLICKHOUSE_URL": URL}
 
 
 def test_every_name_that_a_member_may_ask_spans_the_shards() -> None:
