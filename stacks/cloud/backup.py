@@ -11,10 +11,9 @@ from stacks.cloud.part import Part, Place
 from stacks.cloud.services import Services
 
 NONCURRENT_DAYS = 7
-"""Days a deleted or overwritten object can be had back, where the bucket keeps versions."""
-SPARE_DAYS = 1
-"""Days after `backup.days` in which `telemetry` removes a backup itself, before the bucket does.
-21 (the most that `backup.days` may be) and both of these stay within the 30 days of a purge."""
+"""Days a deleted object can be had back, where the bucket keeps versions. With the 21 that a backup
+may be kept at most, it stays within the 30 days of a purge."""
+UNFINISHED_DAYS = 1
 _DAY = 86_400
 _Condition = storage.BucketLifecycleRuleConditionArgs
 
@@ -43,6 +42,8 @@ def older_versions(days: int) -> _Condition:
 class Backup(Part):
     """Nobody reads it without a grant, and for `backupLockDays` nobody deletes from it either.
 
+    No rule deletes by age: a backup goes on using objects of older ones, where a day has not
+    changed, so only `telemetry` knows which are no longer needed.
     Locked, it keeps no versions besides: Cloud Storage allows one of the two, and what cannot be
     deleted needs no older version. Soft deletion is off: it would add days to a purge.
     """
@@ -72,8 +73,13 @@ class Backup(Part):
                 else None,
                 soft_delete_policy=storage.BucketSoftDeletePolicyArgs(retention_duration_seconds=0),
                 lifecycle_rules=[
-                    deleted(_Condition(age=settings.backup.days + SPARE_DAYS, with_state="LIVE")),
                     deleted(older_versions(NONCURRENT_DAYS)),
+                    storage.BucketLifecycleRuleArgs(
+                        action=storage.BucketLifecycleRuleActionArgs(
+                            type="AbortIncompleteMultipartUpload"
+                        ),
+                        condition=_Condition(age=UNFINISHED_DAYS),
+                    ),
                 ],
                 labels=place.labels,
                 deletion_policy=place.deletion_policy,
