@@ -4,7 +4,7 @@
 set -eu
 umask 027
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=common.sh
+# shellcheck disable=SC1091
 . "${COMMON:-/etc/telemetry/common.sh}"
 # shellcheck source=/dev/null
 . "$here/settings.sh"
@@ -29,8 +29,9 @@ older() {
 
 key() { sed -n "s/^$1=\([A-Za-z0-9_-]*\)\$/\1/p" "$secrets/keys" | head -n 1; }
 hash_of() { printf '%s' "$1" | sha256sum | cut -d ' ' -f 1; }
-# Names and contents of the files in a folder, as one line; empty where it is not there.
-digest() { [ ! -d "$1" ] || (cd "$1" && find . -type f -exec sha256sum {} + | LC_ALL=C sort | sha256sum); }
+# Contents and names of the files in a folder; nothing where it is not there.
+listed() { [ ! -d "$1" ] || (cd "$1" && find . -type f -exec sha256sum {} + | LC_ALL=C sort); }
+digest() { listed "$1" | sha256sum; }
 
 fill_in() {
     sed -e "s|@ROOT@|$ROOT|g; s|@RUN@|$RUN|g; s|@DISK@|$DISK|g; s|@HTTPS_PORT@|$HTTPS_PORT|g" \
@@ -163,16 +164,18 @@ if [ -n "$changed" ]; then
     fi
     # File by file, each at once: the folders themselves are mounted in containers.
     (cd "$new" && find . -type d) | while read -r folder; do
-        mkdir -p "$config/$folder"
-        chown "0:$OWNER" "$config/$folder"
-        chmod 0750 "$config/$folder"
+        [ -d "$config/$folder" ] || mkdir -p "$config/$folder"
     done
-    (cd "$new" && find . -type f) | while read -r file; do
-        [ -f "$config/$file" ] && [ "$(sha256sum < "$new/$file")" = "$(sha256sum < "$config/$file")" ] && continue
+    find "$config" -type d -exec chown "0:$OWNER" {} + -exec chmod 0750 {} +
+    listed "$new" > "$work/new"
+    listed "$config" > "$work/old"
+    LC_ALL=C comm -23 "$work/new" "$work/old" | while read -r _ file; do
         cp -p "$new/$file" "$config/$file.new"
         mv "$config/$file.new" "$config/$file"
     done
-    (cd "$config" && find . -type f) | while read -r file; do [ -f "$new/$file" ] || rm -f "$config/$file"; done
+    LC_ALL=C comm -13 "$work/new" "$work/old" | while read -r _ file; do
+        [ -f "$new/$file" ] || rm -f "$config/$file"
+    done
     mkdir -p "$UNITS"
     for unit in "$config"/units/*.service; do
         name=$(basename "$unit")

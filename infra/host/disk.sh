@@ -1,7 +1,7 @@
 #!/bin/sh
 # Mounts the data disk. A blank one is formatted; one that holds anything else than ours is left alone.
 set -eu
-# shellcheck source=common.sh
+# shellcheck disable=SC1091
 . "$(dirname "$0")/common.sh"
 
 device=${DEVICE:-/dev/disk/by-id/google-telemetry-data}
