@@ -184,6 +184,13 @@ if [ -n "$changed" ]; then
         chmod 0644 "$UNITS/$name.new"
         mv "$UNITS/$name.new" "$UNITS/$name"
     done
+    # What now runs elsewhere ends here; its data stays.
+    for service in clickhouse schema; do
+        case " $SERVICES " in *" $service "*) continue ;; esac
+        [ -f "$UNITS/telemetry-$service.service" ] || continue
+        systemctl stop "telemetry-$service.service"
+        rm -f "$UNITS/telemetry-$service.service"
+    done
     systemctl daemon-reload
     say "a new configuration is in place:$changed."
 fi

@@ -30,7 +30,13 @@ _KEPT = re.compile(r"\bENGINE = ((?:Replacing|Summing)?MergeTree)\b")
 _MEMBER = "cityHash64(member)"
 _LANDING_MEMBER = "cityHash64(ResourceAttributes['member'])"
 _LANDING = (names.LOGS_LANDING, names.SUM_LANDING, names.GAUGE_LANDING)
-_ALIKE = (names.RETENTION, names.PRICES, names.BUDGET, names.MIGRATIONS)
+_ALIKE = (
+    names.RETENTION,
+    names.PRICES,
+    names.BUDGET,
+    names.COHORT_FLOOR,
+    names.MIGRATIONS,
+)
 """The same on every shard, so this one is asked."""
 _DAYS = ("daily_metrics", "daily_metrics_now")
 _DAY = ("day", "team", "chapter")
