@@ -2,13 +2,17 @@
 
 import pulumi
 
-from stacks import config, local
-
-DEPLOY = {"local": local.deploy}
+from stacks import config
 
 stack = pulumi.get_stack()
-deploy = DEPLOY[config.kind(stack, DEPLOY)]
-home = config.home()
+if config.kind(stack) == "cloud":
+    from stacks import cloud  # a provider takes a while to load: only the one that is needed
 
-for name, value in deploy(config.settings(home), home, stack).items():
+    outputs = cloud.deploy(config.cloud_settings(), stack)
+else:
+    from stacks import local
+
+    home = config.home()
+    outputs = local.deploy(config.settings(home), home, stack)
+for name, value in outputs.items():
     pulumi.export(name, value)

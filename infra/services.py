@@ -16,7 +16,7 @@ from infra.edge import caddy
 from infra.identity import Hash, Login
 from infra.secrets import Secrets
 from infra.settings import Settings
-from infra.warehouse import access, migrations, names, server
+from infra.warehouse import access, migrations, names, scale, server
 
 USER = "101:101"
 """`clickhouse` in its image. Containers run as it, so the folders of the volumes fit."""
@@ -300,11 +300,21 @@ def cloud_services(settings: Settings) -> tuple[Service, ...]:
     nobody = Secrets(
         member="", admin_password="", ingest_password="", member_password="", pseudonym_key=""
     )
-    return (
-        _cloud_clickhouse(_clickhouse(settings, nobody), settings),
-        _cloud_schema(_schema(settings, nobody)),
+    store = settings.scale.store
+    found = (
+        *(
+            (_cloud_clickhouse(_clickhouse(settings, nobody), settings),)
+            if store == "machine"
+            else ()
+        ),
+        # Of a cluster, whoever runs it applies the schema, once a shard (`telemetry scale`).
+        *((_cloud_schema(_schema(settings, nobody), settings),) if store != "cluster" else ()),
         _cloud_collector(_collector(settings, nobody), settings),
         _edge(settings),
+    )
+    there = [each.name for each in found]
+    return tuple(
+        replace(each, after=tuple(name for name in each.after if name in there)) for each in found
     )
 
 
@@ -333,14 +343,12 @@ def _cloud_clickhouse(service: Service, settings: Settings) -> Service:
     )
 
 
-def _cloud_schema(service: Service) -> Service:
+def _cloud_schema(service: Service, settings: Settings) -> Service:
     """Applies what is pending and ends: nobody watches it there."""
     return replace(
         service,
         command=("apply",),
-        environment=tuple(
-            (name, value) for name, value in service.environment if name == "CLICKHOUSE_URL"
-        ),
+        environment=(("CLICKHOUSE_URL", scale.endpoint(settings, _placement().warehouse)),),
         files=tuple(file for file in service.files if not file.secret),
         mounts=(Mount(machine=f"{RUN}/config/schema", container="/schema"),),
         scratch=(*service.scratch, "/tmp"),
@@ -354,6 +362,8 @@ def _cloud_collector(service: Service, settings: Settings) -> Service:
     folder = "/etc/otelcol-contrib"
     placement = replace(
         _placement(),
+        warehouse=scale.endpoint(settings, _placement().warehouse),
+        database=scale.database(settings),
         logins=f"{_SECRETS}/htpasswd",
         oidc_port=_OTLP_TOKENS,
         oidc_keys=f"{_SECRETS}/oidc-keys.json",
@@ -380,7 +390,7 @@ def _edge(settings: Settings) -> Service:
         ingest=f"{COLLECTOR}:{_OTLP_HTTP}",
         ingest_tokens=f"{COLLECTOR}:{_OTLP_TOKENS}",
         health=f"{COLLECTOR}:{_HEALTH}",
-        warehouse=f"{CLICKHOUSE}:{_CLICKHOUSE_HTTP}",
+        warehouse=scale.endpoint(settings, _placement().warehouse),
         secrets=f"{folder}/secrets",
         data=data,
         log=f"{log}/{EDGE_LOG}",

@@ -28,6 +28,8 @@ from pydantic.alias_generators import to_camel
 from infra.collector import rules
 
 PROJECT = "telemetry"
+HYPERDISK_ONLY = ("c4-", "c4a-", "c4d-", "n4-", "n4a-")
+"""How machine types begin that take no persistent disk."""
 
 Stack = Literal["embedded", "local", "cloud"]
 Backend = Literal["clickhouse", "prometheus", "both"]
@@ -507,6 +509,64 @@ class Identity(_Group):
         return self
 
 
+class Scale(_Group):
+    """Where the shared endpoint keeps its rows: its own machine, a managed ClickHouse, or a cluster
+    of your own; docs/SCALE.md."""
+
+    store: Literal["machine", "managed", "cluster"] = Field(
+        "machine",
+        description="`machine` (ClickHouse on the endpoint's machine), `managed` (a service that "
+        "somebody runs for you) or `cluster` (ClickHouse servers of your own)",
+    )
+    url: str = Field(
+        "",
+        description="HTTPS address of that service, or of the cluster, such as "
+        "https://store.example.org:8443; its passwords are secrets like the others",
+    )
+    shards: tuple[str, ...] = Field(
+        (),
+        description="`cluster` only: a line a shard, hosts of its replicas with commas between, "
+        "such as `a1.example.org,a2.example.org`",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        # It stands in rendered files, and passwords go over it.
+        if value and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d{1,5})?", value):
+            raise ValueError("write https://host:port, without user, password or path")
+        return value
+
+    @field_validator("shards")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*(,[a-z0-9][a-z0-9.-]*)*", each):
+                message = f"`{each}` is no list of host names with commas between"
+                raise ValueError(message)
+        hosts = [host for each in value for host in each.split(",")]
+        if len(set(hosts)) != len(hosts):
+            raise ValueError("a host stands in it twice")
+        if len({each.count(",") for each in value}) > 1:
+            raise ValueError("every shard must have as many replicas as the others")
+        return value
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Scale:
+        if (self.store == "machine") == bool(self.url):
+            raise ValueError(
+                "`url` belongs to the stores `managed` and `cluster`, and both need it"
+            )
+        if (self.store == "cluster") != bool(self.shards):
+            raise ValueError("`shards` belongs to the store `cluster`, which needs it")
+        return self
+
+    @property
+    def replicated(self) -> bool:
+        """Whether a shard is on several hosts."""
+        return any("," in each for each in self.shards)
+
+
 class Settings(_Group):
     """Everything the stacks, the collector and the warehouse are rendered from."""
 
@@ -539,6 +599,7 @@ class Settings(_Group):
     cloud: Cloud = Field(default_factory=Cloud)
     edge: Edge = Field(default_factory=Edge)
     identity: Identity = Field(default_factory=Identity)
+    scale: Scale = Field(default_factory=Scale)
 
     @property
     def own_prometheus(self) -> bool:
@@ -581,6 +642,18 @@ def for_cloud(settings: Settings) -> Settings:
             f"{PROJECT}:edge.allowedRanges is not set: who may reach the endpoint. Set it with "
             f"`pulumi config set --path '{PROJECT}:edge.allowedRanges[0]' RANGE -s cloud`; "
             "0.0.0.0/0 is everybody."
+        )
+    cloud = settings.cloud
+    if cloud.dns_zone and not settings.edge.domain:
+        problems.append(
+            f"{PROJECT}:cloud.dnsZone is {cloud.dns_zone!r}, and no {PROJECT}:edge.domain is set: "
+            "there is no name to put into the zone. Set both, or none."
+        )
+    if cloud.machine_type.startswith(HYPERDISK_ONLY) and cloud.data_disk_type.startswith("pd-"):
+        problems.append(
+            f"{PROJECT}:cloud.dataDiskType is {cloud.data_disk_type!r}, and a "
+            f"{cloud.machine_type} takes none of those. Set it with `pulumi config set --path "
+            f"'{PROJECT}:cloud.dataDiskType' hyperdisk-balanced -s cloud`."
         )
     if settings.backend != "clickhouse":
         problems.append(

@@ -833,5 +833,20 @@ def report(
     out.print(f"Wrote {output}{told}", markup=False)
 
 
+@app.command()
+@_command
+def scale(
+    to: Annotated[Path, typer.Option(help="Folder to write into; nobody else can read it.")],
+    members: Annotated[Path, typer.Option(help="File with the list of members.")],
+    keys: Annotated[Path, typer.Option(help="File with lines admin_password=, ingest_password=.")],
+) -> None:
+    """Write what a managed ClickHouse or a cluster is set up with: schema, users, servers."""
+    from infra.settings import load_cloud
+    from scripts import scale as scaling
+
+    for line in scaling.write(load_cloud(PROJECT), to, members=members, keys=keys):
+        out.print(line, markup=False, soft_wrap=True)
+
+
 if __name__ == "__main__":
     app()

@@ -14,6 +14,7 @@ from typing import Any
 
 from infra import versions
 from infra.collector import rules
+from infra.host import capacity
 from infra.settings import Settings
 from stacks.home import PROJECT
 
@@ -86,6 +87,7 @@ def parts() -> dict[str, str]:
         "patterns": _patterns(),
         "queries": _queries(),
         "report": _report(),
+        "capacity": _capacity(),
     }
 
 
@@ -348,6 +350,39 @@ def _report() -> str:
             for name, title in TITLES.items()
         ),
     )
+
+
+def _capacity() -> str:
+    """What members take, by their number."""
+    plans = [capacity.plan(capacity.Load(members=number)) for number in (10, 1000, 100_000)]
+    rows = (
+        ("sessions at work", *(_figure(each.load.sessions_at_once) for each in plans)),
+        ("requests a second, at most", *(_figure(each.load.requests_a_second) for each in plans)),
+        ("events a second", *(_figure(each.load.events_a_second) for each in plans)),
+        ("events kept, millions", *(_figure(each.load.events_kept / 1e6) for each in plans)),
+        ("GiB on disk", *(_figure(each.load.gib) for each in plans)),
+        ("cores that take requests", *(_figure(each.load.door_cores) for each in plans)),
+        ("cores that store", *(_figure(each.load.store_cores(each.doors)) for each in plans)),
+        ("endpoints", *(f"{each.doors} x `e2-standard-{each.door_cpus}`" for each in plans)),
+        (
+            "ClickHouse",
+            *(
+                f"{each.shards} shards of `e2-standard-{each.shard_cpus}`"
+                if each.shards
+                else "on that machine"
+                for each in plans
+            ),
+        ),
+        ("data disk of each that stores", *(f"{each.disk_gib} GiB" for each in plans)),
+        ("USD a month, about", *(_figure(float(each.usd)) for each in plans)),
+    )
+    head = ("", *(f"{each.load.members:,} members" for each in plans))
+    return _table(head, rows)
+
+
+def _figure(value: float) -> str:
+    """With two digits that count, or whole."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _cell(text: str) -> str:

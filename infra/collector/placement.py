@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from infra.warehouse import names
+
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
@@ -20,7 +22,9 @@ class Placement:
     health_port: int
     metrics_port: int
     warehouse: str
-    """ClickHouse's HTTP endpoint, such as http://127.0.0.1:8123."""
+    """ClickHouse's HTTP(S) endpoint, such as http://127.0.0.1:8123."""
+    database: str = names.DATABASE
+    """Where its landing tables are; a cluster's are elsewhere (infra/warehouse/scale.py)."""
     secrets: str
     """Folder of secret files: member, clickhouse-ingest, pseudonym-key."""
     prometheus: str

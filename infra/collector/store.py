@@ -20,7 +20,7 @@ def exporters(settings: Settings, placement: Placement) -> dict[str, Any]:
             "endpoint": placement.warehouse,
             "username": names.INGEST_USER,
             "password": placement.secret("clickhouse-ingest"),
-            "database": names.DATABASE,
+            "database": placement.database,
             "create_schema": False,
             # The queue batches; the answer must mean "on disk in ClickHouse".
             "async_insert": False,

@@ -52,7 +52,7 @@ class Placement:
     """For tokens."""
     health: str
     warehouse: str
-    """Host and port of ClickHouse."""
+    """ClickHouse's HTTP(S) endpoint, such as http://clickhouse:8123."""
     secrets: str
     """Folder of files: CA_CERTIFICATE and so on."""
     data: str
@@ -288,8 +288,14 @@ def _to_collector(upstream: str) -> dict[str, Any]:
     return _proxy(upstream, keep_alive=False, answers=[_refusals()])
 
 
-def _to_warehouse(upstream: str) -> dict[str, Any]:
-    return _proxy(upstream, keep_alive=True, answers=[_refusals()])
+def _to_warehouse(address: str) -> dict[str, Any]:
+    """Over TLS where it is somebody else's; then its certificate must be of a public issuer."""
+    scheme, _, host = address.partition("://")
+    upstream = host if ":" in host else f"{host}:{443 if scheme == 'https' else 80}"
+    found = _proxy(upstream, keep_alive=True, answers=[_refusals()])
+    if scheme == "https":
+        found["transport"]["tls"] = {"server_name": host.partition(":")[0]}
+    return found
 
 
 def _to_health(upstream: str) -> dict[str, Any]:

@@ -91,7 +91,7 @@ fi
 
 rm -rf "$new"
 cp -R "$here/config" "$new"
-mkdir -p "$new/clickhouse/users.d" "$new/collector/secrets" "$new/edge/secrets/clients/allowed" "$new/units"
+mkdir -p "$new/schema" "$new/clickhouse/users.d" "$new/collector/secrets" "$new/edge/secrets/clients/allowed" "$new/units"
 admin=$(hash_of "$(key admin_password)") ingest=$(hash_of "$(key ingest_password)")
 expand -v what=users -v templates="$here/users" -v admin="$admin" -v ingest="$ingest" > "$new/clickhouse/users.d/telemetry.xml"
 expand -v what=htpasswd > "$new/collector/secrets/htpasswd"
@@ -137,8 +137,10 @@ for service in $SERVICES limit; do
         concerns "$service"
     fi
 done
-# ClickHouse itself watches the file of its users.
-[ "$(digest "$new/clickhouse/users.d")" = "$(digest "$config/clickhouse/users.d")" ] || concerns clickhouse
+# ClickHouse itself watches the file of its users; one that runs elsewhere has them from its operator.
+case " $SERVICES " in
+    *" clickhouse "*) [ "$(digest "$new/clickhouse/users.d")" = "$(digest "$config/clickhouse/users.d")" ] || concerns clickhouse ;;
+esac
 
 if [ -n "$changed" ]; then
     whole=$(digest "$new")
@@ -190,6 +192,13 @@ if [ -n "$changed" ]; then
         cp "$unit" "$UNITS/$name.new"
         chmod 0644 "$UNITS/$name.new"
         mv "$UNITS/$name.new" "$UNITS/$name"
+    done
+    # What now runs elsewhere ends here; its data stays.
+    for service in clickhouse schema; do
+        case " $SERVICES " in *" $service "*) continue ;; esac
+        [ -f "$UNITS/telemetry-$service.service" ] || continue
+        systemctl stop "telemetry-$service.service"
+        rm -f "$UNITS/telemetry-$service.service"
     done
     systemctl daemon-reload
     say "a new configuration is in place:$changed."

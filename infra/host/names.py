@@ -15,6 +15,12 @@ IAP_RANGE = "35.235.240.0/20"
 """Where Google's IAP tunnel comes from."""
 DATA_DEVICE = "telemetry-data"
 """The data disk is /dev/disk/by-id/google-<this>."""
+ALERTS = {
+    "disk": "The data disk is nearly full. Let it grow (`cloud.dataDiskGib`), or keep less.",
+    "queue": "Events wait on the machine and are not stored. ClickHouse is away or too slow.",
+    "health": "A service on the machine does not answer, or what was fetched was refused.",
+}
+"""What the machine may say of itself in its log, and what it means; `Names.alert` has the words."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,13 @@ class Names:
     def members(self, lists: int) -> tuple[str, ...]:
         """The secrets that hold the list of members."""
         return tuple(self.secret(f"members-{number}") for number in range(1, lists + 1))
+
+    def alert(self, what: str) -> str:
+        """Words of a log line that make an alert, such as `telemetry-cloud alert disk`; more may
+        follow them. `what` is a key of ALERTS."""
+        if what not in ALERTS:
+            raise KeyError(what)
+        return f"{self.prefix} alert {what}"
 
     @property
     def configuration_bucket(self) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 DATABASE = "telemetry"
+EVERYWHERE = "telemetry_all"
+"""What spans the shards of a cluster (infra/warehouse/scale.py)."""
 TEAM_DATABASE = "telemetry_team"
 """What coordinators read: summaries with the names of those in DATABASE, under the cohort floor."""
 AUDIT_LOGS = ("query_log", "query_views_log", "session_log")

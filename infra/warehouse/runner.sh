@@ -91,6 +91,16 @@ apply_file() {
     say "applied $name"
 }
 
+# Statements before and after the numbered files, each time: what a cluster needs besides (scale.py).
+apply_beside() {
+    [ -s "$here/$1.sql" ] || return 0
+    rm -rf "$work/parts"; mkdir "$work/parts"
+    split "$here/$1.sql" "$work/parts"
+    for part in "$work"/parts/*.sql; do
+        query < "$part" > /dev/null || fail "$1.sql could not be applied; it is tried again at the next run"
+    done
+}
+
 apply_retention() {
     while IFS="$(printf '\t')" read -r table expression; do
         [ -n "$table" ] || continue
@@ -115,6 +125,7 @@ apply_views() {
 }
 
 apply() {
+    apply_beside before
     printf 'CREATE DATABASE IF NOT EXISTS telemetry' | query > /dev/null || fail "ClickHouse does not answer at $url"
     printf '%s' "CREATE TABLE IF NOT EXISTS telemetry.schema_migrations (name String COMMENT 'Schema file', checksum String COMMENT 'SHA-256 of the file', applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY name" \
         | query > /dev/null
@@ -138,6 +149,7 @@ apply() {
     open_tables
     apply_retention
     apply_views
+    apply_beside after
     say "current"
 }
 

@@ -134,7 +134,7 @@ class Edge:
             ingest=ports["ingest"],
             ingest_tokens=ports["tokens"],
             health=ports["health"],
-            warehouse=ports["warehouse"],
+            warehouse=f"http://{ports['warehouse']}",
             secrets=str(self.secrets),
             data=str(folder / "data"),
             log=str(folder / "log"),
@@ -144,6 +144,7 @@ class Edge:
         self.address = address
         self.errors = folder / "stderr"
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {"HOME": str(folder)}
 
     def start(self, config: dict[str, Any] | None = None) -> None:
         found = config or caddy.config(self.settings, self.placement, address=self.address)
@@ -153,7 +154,7 @@ class Edge:
                 [CADDY, "run", "--config", self.config],
                 stdout=errors,
                 stderr=errors,
-                env={"HOME": str(self.folder)},
+                env=self.environment,
             )
         until(self._listens)
         for name in {self.address, self.settings.edge.domain} - {""}:

@@ -407,7 +407,7 @@ def _anywhere() -> caddy.Placement:
         ingest="collector:4318",
         ingest_tokens="collector:4319",
         health="collector:13133",
-        warehouse="clickhouse:8123",
+        warehouse="http://clickhouse:8123",
         secrets="/secrets",
         data="/data",
         log="/log",

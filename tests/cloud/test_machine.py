@@ -451,6 +451,29 @@ def test_files_are_replaced_and_folders_stay(started: Machine) -> None:
     assert (folder / "htpasswd").stat().st_ino != before[1]
 
 
+@pytest.mark.parametrize(
+    ("store", "left"),
+    [
+        ({"store": "managed", "url": "https://store.example.org:8443"}, {"schema"}),
+        ({"store": "cluster", "url": "https://a.example.org", "shards": ["a.example.org"]}, set()),
+    ],
+)
+def test_a_store_elsewhere_ends_the_one_here_and_members_still_come_and_go(
+    started: Machine, store: dict[str, object], left: set[str]
+) -> None:
+    started.has(cloud(scale=store))
+    calls = acts(started.fetch())
+    for service in ("clickhouse", "schema"):
+        unit = started.units / f"telemetry-{service}.service"
+        stopped = f"systemctl stop telemetry-{service}.service" in calls
+        assert (unit.exists(), stopped) == (service in left, service not in left)
+    assert str(store["url"]) in started.text("collector/config.yaml")
+    started.members(ANNA, BORIS, CLARA)
+    assert acts(started.fetch()) == [RELOAD_COLLECTOR]
+    assert BORIS.id in started.text("collector/secrets/htpasswd")
+    assert acts(started.fetch()) == []
+
+
 def test_a_bundle_is_the_same_for_the_same_settings() -> None:
     one, other = (bundle.bundle(cloud(), "cloud") for _ in range(2))
     assert one == other

@@ -129,7 +129,8 @@ def deployment(
     program: Program,
     *,
     folder: Path,
-    docker_host: str,
+    docker_host: str = "",
+    provider: str = "docker",
     stack: str = "local",
     project: str = PROJECT,
     config: Mapping[str, str] | None = None,
@@ -137,11 +138,12 @@ def deployment(
 ) -> Deployment:
     """A new stack of `program` whose state, plugins and caches all live below `folder`.
 
-    `config` has full keys, as in {"telemetry:ports": "..."}; its values are plain text.
+    `config` has full keys, as in {"telemetry:ports": "..."}; its values are plain text. `provider`:
+    whose double is put on the PATH.
     """
     command = automation.PulumiCommand(root=str(_root_of_program(folder)), skip_version_check=True)
     plugins, state, passphrase = folder / "plugins", folder / "state", folder / "passphrase"
-    install_double(plugins, "docker")
+    install_double(plugins, provider)
     state.mkdir(parents=True, exist_ok=True)
     passphrase.write_text(PASSPHRASE)
     made = automation.create_or_select_stack(
@@ -154,7 +156,7 @@ def deployment(
             pulumi_command=command,
             env_vars={
                 "PATH": f"{plugins}{os.pathsep}{os.environ['PATH']}",
-                "DOCKER_HOST": docker_host,
+                **({"DOCKER_HOST": docker_host} if docker_host else {}),
                 "PULUMI_BACKEND_URL": state.as_uri(),
                 "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
                 "PULUMI_SKIP_UPDATE_CHECK": "true",

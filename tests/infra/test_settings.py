@@ -30,6 +30,14 @@ from infra.settings import Settings, SettingsError, validated
         ({"backup": {"days": 22}}, "less than or equal to 21"),
         ({"backup": {"to": "s3://key:secret@bucket/folder"}}, "s3://bucket/folder"),
         ({"backup": {"to": "backups"}}, "a folder from / on"),
+        ({"scale": {"store": "managed"}}, "both need it"),
+        ({"scale": {"url": "https://store.example.org"}}, "`url` belongs to the stores"),
+        ({"scale": {"store": "managed", "url": "http://store.example.org"}}, "https://host:port"),
+        ({"scale": {"store": "managed", "url": "https://u:p@store.example"}}, "without user"),
+        ({"scale": {"store": "cluster", "url": "https://a.example"}}, "`shards` belongs to"),
+        ({"scale": {"shards": ["a,b", "c"]}}, "as many replicas"),
+        ({"scale": {"shards": ["a,b", "c,a"]}}, "twice"),
+        ({"scale": {"shards": ["a b"]}}, "no list of host names"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_rule_and_its_mend(

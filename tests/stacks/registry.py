@@ -12,15 +12,17 @@ import pulumi
 from pulumi.runtime import mocks, rpc
 
 from infra.secrets import Secrets
-from infra.settings import validated
-from stacks import local
+from infra.settings import for_cloud, validated
+from stacks import cloud, local
 from stacks.home import Home, write_private
+from tests import google
 
 CONTAINER = "docker:index/container:Container"
 VOLUME = "docker:index/volume:Volume"
 IMAGE = "docker:index/remoteImage:RemoteImage"
 NETWORK = "docker:index/network:Network"
 PROVIDER = "pulumi:providers:docker"
+INSTANCE = "gcp:compute/instance:Instance"
 
 SECRETS = Secrets(
     member="m-velvetotter",
@@ -54,6 +56,9 @@ class Made:
     ignore_changes: tuple[str, ...]
     after: frozenset[str]
     """Names of the resources it waits for."""
+    retain_on_delete: bool = False
+    replace_with: tuple[str, ...] = ()
+    """Names of the resources with which it is made anew."""
 
 
 @dataclass
@@ -65,6 +70,8 @@ class Registry(mocks.Mocks):
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[Any, Any]]:
         computed = {"imageId": f"sha256:{args.name}"} if args.typ == IMAGE else {}
+        if args.typ.startswith("gcp:"):
+            computed = google.computed(args.typ, args.inputs)
         return f"{args.name}-id", {**args.inputs, **computed}
 
     def call(self, args: mocks.MockCallArgs) -> dict[Any, Any]:  # type: ignore[override]
@@ -73,6 +80,10 @@ class Registry(mocks.Mocks):
     def of(self, kind: str) -> dict[str, Made]:
         """Every resource of a kind, by its name."""
         return {each.name: each for each in self.made if each.kind == kind}
+
+    def plain(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Inputs of every resource of a kind, without marks of secrecy, by its name."""
+        return {name: bare(each.inputs) for name, each in self.of(kind).items()}
 
     @property
     def containers(self) -> dict[str, dict[str, Any]]:
@@ -101,6 +112,8 @@ class _Monitor(mocks.MockMonitor):
                     replace_on_changes=tuple(request.replaceOnChanges),
                     ignore_changes=tuple(request.ignoreChanges),
                     after=frozenset(_name(urn) for urn in request.dependencies),
+                    retain_on_delete=request.retainOnDelete,
+                    replace_with=tuple(_name(urn) for urn in request.replace_with),
                 )
             )
         return super().RegisterResource(request)  # type: ignore[no-untyped-call]
@@ -177,3 +190,42 @@ def deployed(folder: Path, *, stack: str = "local", **values: Any) -> Registry:
     registry = run(program, stack=stack)
     registry.outputs = outputs
     return registry
+
+
+CLOUD: dict[str, dict[str, Any]] = {
+    "cloud": {"project": "my-project"},
+    "edge": {"allowedRanges": ["203.0.113.0/24"]},
+}
+"""The least that a `cloud` stack must be told."""
+
+
+def deployed_cloud(*, stack: str = "cloud", preview: bool = False, **values: Any) -> Registry:
+    """What the `cloud` stack declares with these settings, beside those that it needs."""
+    outputs: dict[str, Any] = {}
+
+    def program() -> Any:
+        outputs.update(cloud.deploy(for_cloud(validated([CLOUD, values])), stack))
+
+    registry = run(program, stack=stack, preview=preview)
+    registry.outputs = outputs
+    return registry
+
+
+def differing(one: Registry, other: Registry) -> dict[str, set[str]]:
+    """Names of the arguments in which two declarations differ, by resource; of those that only one
+    has, "made" or "gone"."""
+    before, after = (
+        {each.name: each.inputs for each in made.made if not each.kind.startswith("telemetry:")}
+        for made in (one, other)
+    )
+    found = {
+        name: {
+            key
+            for key in {*before[name], *after[name]}
+            if before[name].get(key) != after[name].get(key)
+        }
+        for name in before.keys() & after.keys()
+    }
+    found |= {name: {"made"} for name in after.keys() - before.keys()}
+    found |= {name: {"gone"} for name in before.keys() - after.keys()}
+    return {name: keys for name, keys in found.items() if keys}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_origin
@@ -18,7 +20,7 @@ from infra.settings import Settings, project_defaults
 from stacks import config
 from stacks.home import PROJECT, Home
 
-from .registry import CONTAINER, home_with_secrets, run
+from .registry import CLOUD, CONTAINER, INSTANCE, home_with_secrets, run
 
 PROJECT_FILE = PROJECT / "Pulumi.yaml"
 TYPES = {int: "integer", bool: "boolean", str: "string", float: "string", dict: "object",
@@ -80,7 +82,7 @@ def test_the_defaults_are_those_of_the_model() -> None:
 
 
 def test_the_teams_file_in_git_holds_no_encryption_salt_and_no_secret() -> None:
-    for stack in ("local",):
+    for stack in config.KINDS:
         name = f"Pulumi.{stack}.yaml"
         staged = subprocess.run(
             ["git", "show", f":{name}"], cwd=PROJECT, capture_output=True, text=True, check=False
@@ -162,10 +164,92 @@ def test_the_program_deploys_what_the_stacks_name_says(home: Home, stack: str) -
     assert home.path.exists()
 
 
-@pytest.mark.parametrize("stack", ["dev", "locale", ""])
+@pytest.mark.parametrize("stack", ["dev", "locale", "clouds", ""])
 def test_a_stack_of_an_unknown_kind_is_refused_with_what_it_may_be_called(stack: str) -> None:
     with pytest.raises(pulumi.RunError, match="pulumi stack init local"):
-        config.kind(stack, {"local": 1})
+        config.kind(stack)
+    with pytest.raises(pulumi.RunError, match="pulumi stack init cloud"):
+        config.kind(stack)
+
+
+def cloud_config(**groups: dict[str, Any]) -> dict[str, str]:
+    return {f"telemetry:{name}": json.dumps(values) for name, values in {**CLOUD, **groups}.items()}
+
+
+def test_a_members_own_settings_do_not_count_for_the_shared_endpoint(home: Home) -> None:
+    (home.path / "settings.yaml").write_text("retention: {eventsDays: 7}\nnonsense: 1\n")
+    set_all_config(cloud_config())
+    found = config.cloud_settings()
+    assert (found.retention.events_days, found.cloud.project) == (90, "my-project")
+
+
+@pytest.mark.parametrize("stack", ["cloud", "cloud-test"])
+def test_a_cloud_stack_needs_no_state_folder(
+    stack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELEMETRY_HOME", str(tmp_path / "none"))
+    set_all_config(cloud_config())
+    try:
+        made = run(lambda: runpy.run_path(str(PROJECT / "__main__.py")) and None, stack=stack)
+    finally:
+        set_all_config({})
+    [machine] = made.of(INSTANCE).values()
+    assert machine.inputs["name"] == f"telemetry-{stack}"
+    assert not made.of(CONTAINER)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ({"cloud": {}}, "cloud.project is not set"),
+        ({"edge": {}}, "edge.allowedRanges is not set"),
+        ({"cloud": {"project": "My Project"}}, "id of the project"),
+        ({"edge": {"allowedRanges": ["everybody"]}}, "no IPv4 range"),
+        ({"cloud": {"project": "my-project", "dnsZone": "zone"}}, "no telemetry:edge.domain"),
+        ({"cloud": {"project": "my-project", "machineType": "c4a-standard-2"}}, "hyperdisk"),
+        ({"cloud": {"project": "my-project", "administrators": ["anna"]}}, "no principal"),
+    ],
+)
+def test_a_bad_setting_of_the_shared_endpoint_makes_nothing(
+    groups: dict[str, dict[str, Any]], said: str
+) -> None:
+    def program() -> None:
+        set_all_config(cloud_config(**groups))
+        with pytest.raises(pulumi.RunError) as refused:
+            runpy.run_path(str(PROJECT / "__main__.py"))
+        assert said in str(refused.value)
+
+    try:
+        assert run(program, stack="cloud").made == []
+    finally:
+        set_all_config({})
+
+
+LOADED = """
+import contextlib, runpy, sys
+import pulumi
+
+pulumi.get_stack = lambda: sys.argv[2]
+with contextlib.suppress(Exception):  # no engine listens, and nothing is configured
+    runpy.run_path(sys.argv[1])
+print([name for name in ("pulumi_docker", "pulumi_gcp") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(("stack", "loaded"), [("local", "pulumi_docker"), ("cloud", "pulumi_gcp")])
+def test_only_the_provider_that_is_needed_is_loaded(
+    stack: str, loaded: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, str(PROJECT / "__main__.py"), stack],
+        cwd=PROJECT,
+        env={**os.environ, "TELEMETRY_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str([loaded])
 
 
 def test_only_one_module_reads_pulumis_configuration() -> None:

@@ -30,6 +30,7 @@ from .registry import (
     Registry,
     bare,
     deployed,
+    differing,
     home_with_secrets,
     is_secret,
     open_parts,
@@ -51,22 +52,6 @@ def uploads(registry: Registry, name: str) -> dict[str, str]:
     return {
         upload["file"]: upload["content"] for upload in bare(registry.containers[name]["uploads"])
     }
-
-
-def differing(one: Registry, other: Registry) -> dict[str, set[str]]:
-    """Names of the arguments in which two declarations differ, by resource."""
-    before = {each.name: each.inputs for each in one.made}
-    after = {each.name: each.inputs for each in other.made}
-    assert before.keys() == after.keys()
-    found = {
-        name: {
-            key
-            for key in {*before[name], *after[name]}
-            if before[name].get(key) != after[name].get(key)
-        }
-        for name in before
-    }
-    return {name: keys for name, keys in found.items() if keys}
 
 
 def test_the_stack_has_what_the_services_say(stack: Registry) -> None:
