@@ -644,6 +644,12 @@ def for_cloud(settings: Settings) -> Settings:
             "0.0.0.0/0 is everybody."
         )
     cloud = settings.cloud
+    if not cloud.zone_name.startswith(f"{cloud.region}-"):
+        problems.append(
+            f"{PROJECT}:cloud.zone is {cloud.zone!r}, which is not in {cloud.region}: disk and "
+            f"address would be apart. Take one such as {cloud.region}-b, or set "
+            f"{PROJECT}:cloud.region too."
+        )
     if cloud.dns_zone and not settings.edge.domain:
         problems.append(
             f"{PROJECT}:cloud.dnsZone is {cloud.dns_zone!r}, and no {PROJECT}:edge.domain is set: "

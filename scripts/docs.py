@@ -14,8 +14,8 @@ from typing import Any
 
 from infra import versions
 from infra.collector import rules
-from infra.host import capacity
-from infra.settings import Settings
+from infra.host import capacity, cost
+from infra.settings import Settings, validated
 from stacks.home import PROJECT
 
 _BEGIN = "<!-- begin: {name} (make render) -->"
@@ -88,6 +88,8 @@ def parts() -> dict[str, str]:
         "queries": _queries(),
         "report": _report(),
         "capacity": _capacity(),
+        "cloud-cost": _cloud_cost(),
+        "cloud-sizes": _cloud_sizes(),
     }
 
 
@@ -317,6 +319,48 @@ def _corpora(found: dict[str, Any]) -> str:
          "harmless texts", "cut into", "precision", "goal"),
         rows,
     )  # fmt: skip
+
+
+SIZES = (
+    ("e2-medium", 50),
+    ("e2-standard-2", 100),
+    ("e2-standard-8", 500),
+    ("n2-standard-16", 2000),
+)
+"""Machine types and GiB of the data disk, of which the documents tell the cost."""
+
+
+def _cloud_cost() -> str:
+    """The estimate for the default machine and disk, line by line."""
+    cloud = Settings().cloud
+    lines = cost.estimate(_sized(cloud.machine_type, cloud.data_disk_gib))
+    return _table(
+        ("what", "how much", "USD a month", "list price"),
+        (
+            *(
+                (each.what, each.amount, f"{each.usd:.2f}", f"[source]({each.source})")
+                for each in lines
+            ),
+            ("together", "", f"{cost.total(lines):.2f}", f"of {cost.price_list().checked}"),
+        ),
+    )
+
+
+def _cloud_sizes() -> str:
+    """What each size costs."""
+    return _table(
+        ("`cloud.machineType`", "`cloud.dataDiskGib`", "USD a month"),
+        (
+            (f"`{machine}`", f"{disk:,}", f"{cost.total(cost.estimate(_sized(machine, disk))):.0f}")
+            for machine, disk in SIZES
+        ),
+    )
+
+
+def _sized(machine: str, disk: int) -> Settings:
+    """A size, its disk four fifths full."""
+    values = {"machineType": machine, "dataDiskGib": disk}
+    return validated([{"cloud": values, "limits": {"storeGib": disk * 0.8}}])
 
 
 def _queries() -> str:

@@ -89,7 +89,19 @@ def test_what_make_up_runs_needs_no_pulumi() -> None:
     """Otherwise a first `make up` would fetch Pulumi and its large providers."""
     runs = sources("infra", "scripts", "stacks/embedded", "stacks/home.py", "stacks/stores.py")
     assert offences(runs, PROVIDERS | {"stacks.local", "docker"}) == []
-    assert [p for p in runs if any(name.startswith("stacks.local") for name in imports(p))] == []
+    programs = ("stacks.local", "stacks.cloud")
+    assert [p for p in runs if any(name.startswith(programs) for name in imports(p))] == []
+
+
+def test_a_stack_knows_its_own_provider_only() -> None:
+    """The program loads one stack, and with it one provider: each takes its time and its plugin."""
+    local, cloud = sources("stacks/local"), sources("stacks/cloud")
+    others = [path for path in sources("stacks") if path not in (*local, *cloud)]
+    assert offences(local, {"pulumi_gcp"}) == []
+    assert offences(cloud, {"pulumi_docker"}) == []
+    assert offences([*others, PROJECT / "__main__.py"], {"pulumi_gcp", "pulumi_docker"}) == []
+    for mine, theirs in ((local, "stacks.cloud"), (cloud, "stacks.local")):
+        assert [p for p in mine if any(name.startswith(theirs) for name in imports(p))] == []
 
 
 def test_what_runs_beside_everything_else_needs_the_standard_library_only() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from stacks import cloud
 from stacks.cloud import backup
 from stacks.home import PROJECT
 from tests import google
+from tests.docs.reading import document
 
 from .registry import CLOUD, INSTANCE, Made, Registry, bare, deployed_cloud, differing, run
 
@@ -632,6 +633,50 @@ def test_the_arm_machine_gets_an_arm_image_and_disks_that_it_takes() -> None:
     assert usual["image"].endswith("/family/cos-stable")
     with pytest.raises(SettingsError, match="hyperdisk-balanced"):
         for_cloud(validated([CLOUD, {"cloud": {"machineType": "c4a-standard-2"}}]))
+
+
+def rows(title: str) -> list[list[str]]:
+    """Of the table below a heading of docs/CLOUD.md, cell by cell."""
+    [part] = re.findall(
+        rf"^## {title}\n(.*?)(?=^## |\Z)", document("docs/CLOUD.md").text, re.M | re.S
+    )
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def words(cells: Iterable[str]) -> set[str]:
+    """What stands in backticks in them."""
+    return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
+
+
+def kinds(made: Iterable[Made]) -> set[str]:
+    """As the document writes them: `compute.Disk`."""
+    return {re.sub(r"gcp:(\w+)/\w+:", r"\1.", each.kind) for each in made}
+
+
+def test_the_document_names_every_resource_and_what_stays() -> None:
+    values = {**FULL, "cloud": {**FULL["cloud"], "deletionProtection": False}}
+    made = of_google(deployed_cloud(**values))
+    found = rows("What it makes")
+    assert words(row[1] for row in found) == kinds(made)
+    stays = words(row[1] for row in found if row[3].startswith("**stay"))
+    assert stays == kinds(each for each in made if each.protect)
+
+
+def test_the_document_names_every_role_and_no_other(full: Registry) -> None:
+    found = rows("Who may do what")
+    told = {
+        (row[0] == "the machine", role)
+        for row in found
+        for role in re.findall(r"`([a-zA-Z.]+)`", row[1])
+    }
+    assert told == {(who == MACHINES, role) for who, role, _ in bindings(full)}
+
+
+def test_the_document_names_every_open_port_and_every_alert(full: Registry) -> None:
+    told = {row[1] for row in rows("What is open") if row[0] == "in"} - {"anything else"}
+    assert told == {port for _, ports in way_in(full).values() for port in ports}
+    assert {row[0].strip("`") for row in rows("Alerts")} == set(full.of(POLICY))
 
 
 def test_a_missing_project_is_refused() -> None:

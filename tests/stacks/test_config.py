@@ -208,6 +208,7 @@ def test_a_cloud_stack_needs_no_state_folder(
         ({"edge": {"allowedRanges": ["everybody"]}}, "no IPv4 range"),
         ({"cloud": {"project": "my-project", "dnsZone": "zone"}}, "no telemetry:edge.domain"),
         ({"cloud": {"project": "my-project", "machineType": "c4a-standard-2"}}, "hyperdisk"),
+        ({"cloud": {"project": "my-project", "zone": "us-east1-b"}}, "not in europe-west1"),
         ({"cloud": {"project": "my-project", "administrators": ["anna"]}}, "no principal"),
     ],
 )
