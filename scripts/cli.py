@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec, TypeVar
+from typing import Annotated, Literal
 
 import typer
 
-from infra.settings import Settings, SettingsError, load
+from infra.settings import Settings, load
+from scripts.commands import Json, Yes
+from scripts.commands import agreed as _agreed
+from scripts.commands import command as _command
 from scripts.console import out, print_json, say
 from scripts.errors import Failure, Misuse
+from scripts.member_commands import app as member_app
 from stacks import home as homes
 from stacks.home import PROJECT, Home, HomeError
 
@@ -25,37 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(member_app, name="member")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Chapter = Annotated[str, typer.Option(help="What is worked on; else found by path or branch.")]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _command(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn what is not so into a message and an exit code: 1 not so, 2 used wrongly."""
-
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except (Failure, HomeError) as error:
-            say(str(error))
-            raise typer.Exit(1) from None
-        except (Misuse, SettingsError) as error:
-            say(str(error))
-            raise typer.Exit(2) from None
-
-    return run
-
-
-def _agreed(question: str) -> bool:
-    """Ask whoever is there. Raises Misuse where nobody is."""
-    if not sys.stdin.isatty():
-        raise Misuse("Nobody is there to ask: repeat with --yes if you mean it.")
-    return typer.confirm(question, default=False)
 
 
 def _state() -> tuple[Settings, Home]:
