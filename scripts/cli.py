@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from infra.secrets import Secrets
 from infra.settings import Settings, load
-from scripts.commands import Json, Yes
+from scripts import warehouse
+from scripts.commands import Json, On, Yes
 from scripts.commands import agreed as _agreed
 from scripts.commands import command as _command
 from scripts.console import out, print_json, say
 from scripts.errors import Failure, Misuse
 from scripts.member_commands import app as member_app
+from scripts.warehouse import Connect
 from stacks import home as homes
 from stacks.home import PROJECT, Home, HomeError
 
@@ -30,6 +35,35 @@ app = typer.Typer(
 app.add_typer(member_app, name="member")
 
 Chapter = Annotated[str, typer.Option(help="What is worked on; else found by path or branch.")]
+
+
+def _oneself(on: str) -> Connect:
+    """Logs in as whoever asks: to this machine's store, or to the one that `--on` names."""
+    if not on:
+        return lambda: warehouse.as_member(*_own())
+    from scripts import credentials, endpoint
+
+    home = homes.find()
+    given = credentials.needed(home, on)
+    return lambda: endpoint.as_person(home, given)
+
+
+@contextmanager
+def _administrator(on: str) -> Iterator[Connect]:
+    """Logs in to read what is about everybody: on this machine its member, elsewhere the
+    administrator."""
+    if not on:
+        yield _oneself(on)
+        return
+    from scripts import cloud, endpoint
+
+    with endpoint.administering(cloud.open_cloud(on)) as connect:
+        yield connect
+
+
+def _own() -> tuple[Settings, Secrets]:
+    settings, home = _state()
+    return settings, home.secrets()
 
 
 def _state() -> tuple[Settings, Home]:
@@ -538,6 +572,7 @@ def query(
     names: Annotated[
         bool, typer.Option("--names", help="Show names that `telemetry who` knows, not ids.")
     ] = False,
+    on: On = "",
 ) -> None:
     """Ask ClickHouse as yourself, by name or by SQL: you see your own rows, each event once."""
     from scripts import queries
@@ -559,12 +594,11 @@ def query(
     if name:
         shipped = queries.named(name)
         sql, parameters = shipped.sql, shipped.arguments(parameters)
-    settings, home = _state()
-    columns, rows = asking.ask(settings, home.secrets(), sql, parameters)
+    columns, rows = asking.ask(_oneself(on), sql, parameters)
     if names:
         from scripts import who as naming
 
-        known = naming.directory(home)
+        known = naming.directory(homes.find())
         rows = [[known.get(cell, cell) if isinstance(cell, str) else cell for cell in row]
                 for row in rows]  # fmt: skip
     asking.show(columns, rows, form)
@@ -617,7 +651,6 @@ def prices(
     from infra.warehouse.prices import FILE, PARTS, price_list
     from scripts import prices as pricing
     from scripts import query as asking
-    from scripts import warehouse
 
     given = (input_, output, cache_write_5m, cache_write_1h, cache_read)
     usd = dict(zip(PARTS, given, strict=True))
@@ -770,6 +803,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="A file of its own instead of the terminal.")
     ] = None,
+    on: On = "",
 ) -> None:
     """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went; what is
     held, for how long, and what was deleted; or who waits for a purge, and what is overdue."""
@@ -782,15 +816,15 @@ def report(
         )
     first, until = reporting.first_day(month), reporting.last_moment(day)
     form = reporting.format_of(form, output)
-    settings, home = _state()
-    secrets = home.secrets()
     made: Page
     if about == "month":
-        made = reporting.ask(settings, secrets, first)
-    elif about == "retention":
-        made = reporting.ask_retention(settings, secrets, until)
+        made = reporting.ask(_oneself(on), first)
     else:
-        made = reporting.ask_governance(settings, secrets, until)
+        with _administrator(on) as connect:
+            if about == "retention":
+                made = reporting.ask_retention(connect, until)
+            else:
+                made = reporting.ask_governance(connect, until)
     text = reporting.rendered(made, form)
     if output is None:
         print(text, end="")

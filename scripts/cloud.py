@@ -15,13 +15,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from infra.host.names import Names
+from infra.host.names import KEYS, Names
 from infra.settings import Settings, load_cloud
 from scripts.console import say
 from scripts.errors import Failure, Misuse
@@ -32,11 +31,11 @@ SECRET_BYTES = 64 * 1024
 _SECONDS = 120
 _TUNNEL_SECONDS = 30
 _KEPT = 2
-_KEPT_MINUTES = 10
+_LOCK, _HEAD, _FREE = "telemetry-lock", "telemetry-head.", "free"
+"""Annotations of the secret `keys`."""
+_LOCK_SECONDS = 60
+"""Longest that a change takes."""
 _CLICKHOUSE_HTTP = 8123
-
-Parts = dict[str, str]
-"""What a secret is made of, by key: members by id, certificates by themselves. In order."""
 
 
 class _AbsentError(Failure):
@@ -44,114 +43,128 @@ class _AbsentError(Failure):
 
 
 class _UnreadableError(Failure):
-    """The version was destroyed or disabled."""
+    """What is asked for is not as it would have to be: another ETag, a version that is gone."""
 
 
-@dataclass(frozen=True)
-class Version:
-    """Of a secret. `number` is 0 where there is none yet."""
-
-    number: int
-    text: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True)
+@dataclass
 class Cloud:
     """One shared endpoint. Everything raises Failure with the mend."""
 
     settings: Settings
     names: Names
+    _heads: dict[str, int] | None = None
+    """While nobody else may write: the number that each secret's newest version is known to have
+    at least. Google promises a version to who asks for it by number; `latest` may lag behind."""
 
     # --- secrets
 
-    def newest(self, secret: str) -> Version:
-        """What a secret holds now."""
-        try:
-            return self._accessed(secret, "latest")
-        except _AbsentError:
-            return Version(0)
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else changes a secret meanwhile; waits for one who is at it.
 
-    def _accessed(self, secret: str, version: str) -> Version:
+        Secret Manager adds a version without asking what was there. But it changes a secret's
+        annotations only if its ETag is the one that was read, so one of them is the lock. Who
+        holds it and dies is waited for a minute.
+        """
+        lock = self.names.secret(KEYS)
+        held = self._taken(lock)
+        self._heads = {
+            key.removeprefix(_HEAD): int(value)
+            for key, value in held[1].items()
+            if key.startswith(_HEAD)
+        }
+        try:
+            yield
+        finally:
+            heads = [f"{_HEAD}{secret}={number}" for secret, number in self._heads.items()]
+            self._heads = None
+            try:
+                self._annotate(lock, held[0], f"{_LOCK}={_FREE}", *heads)
+            except _UnreadableError:
+                say("This took so long that someone else went on: check `telemetry member list`.")
+
+    def _taken(self, lock: str) -> tuple[str, dict[str, str]]:
+        """Take the lock; its ETag and annotations since."""
+        seen, since, told = "", time.monotonic(), False
+        while True:
+            etag, annotations = self._annotated(self._gcloud("secrets", "describe", lock))
+            if etag != seen:
+                seen, since = etag, time.monotonic()
+            free = annotations.get(_LOCK, _FREE) == _FREE
+            if free or time.monotonic() - since > _LOCK_SECONDS:
+                try:
+                    return self._annotate(lock, etag, f"{_LOCK}={os.urandom(8).hex()}")
+                except _UnreadableError:  # someone was faster, or what we read was old
+                    continue
+            if not told:
+                say("Someone else changes the endpoint's secrets at this moment; waiting.")
+                told = True
+            time.sleep(1)
+
+    def _annotate(self, secret: str, etag: str, *pairs: str) -> tuple[str, dict[str, str]]:
+        told = self._gcloud(
+            "secrets",
+            "update",
+            secret,
+            f"--update-annotations={','.join(pairs)}",
+            f"--etag={etag}",
+        )
+        return self._annotated(told)
+
+    def _annotated(self, found: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+        return str(found.get("etag", "")), dict(found.get("annotations", {}))
+
+    def read(self, secret: str) -> str:
+        """What a secret holds; empty where it has no version yet."""
+        try:
+            number, text = self._accessed(secret, "latest")
+        except _AbsentError:
+            number, text = 0, ""
+        known = (self._heads or {}).get(self._short(secret), 0)
+        return self._accessed(secret, str(known))[1] if number < known else text
+
+    def _short(self, secret: str) -> str:
+        return secret.removeprefix(f"{self.names.prefix}-")
+
+    def _accessed(self, secret: str, version: str) -> tuple[int, str]:
         found = self._gcloud("secrets", "versions", "access", version, f"--secret={secret}")
         data = str(found["payload"].get("data", ""))
         # `gcloud` prints it in the alphabet for URLs.
         text = base64.urlsafe_b64decode(data.replace("+", "-").replace("/", "_"))
-        return Version(_number(found), text.decode())
+        return _number(found), text.decode()
 
     def ensure(self, secret: str, make: Callable[[], str]) -> tuple[str, bool]:
-        """What a secret holds, and whether it was made just now. Of two who make it at the same
-        moment, the first one's is kept."""
-        found = self.newest(secret)
-        if found.number:
-            return found.text, False
+        """What a secret holds, and whether it was made just now."""
+        found = self.read(secret)
+        if found:
+            return found, False
         made = make()
-        number = self.add(secret, made)
-        first = self._between(secret, 0, number)
-        if first and first[0] != made:
-            self.add(secret, first[0])
-            return first[0], False
+        self.write(secret, made)
         return made, True
 
-    def add(self, secret: str, text: str) -> int:
-        """A new version, and its number. Older ones are destroyed, but for the last."""
+    def write(self, secret: str, text: str) -> None:
+        """A new version. Older ones are destroyed, but for the last. Only while `alone`."""
+        assert self._heads is not None
         size = len(text.encode())
         if size > SECRET_BYTES:
             raise Failure(
                 f"The secret {secret} would be {size:,} bytes, and Secret Manager takes "
                 f"{SECRET_BYTES:,}. A list of members is spread by `identity.lists`: raise it by "
-                "one, `pulumi up -s "
-                f"{self.names.stack}`, and repeat. Client certificates of members who left go by "
-                "`telemetry member revoke`."
+                f"one, `pulumi up -s {self.names.stack}`, and repeat. Client certificates of "
+                "members who left go by `telemetry member revoke`."
             )
         made = self._gcloud("secrets", "versions", "add", secret, "--data-file=-", given=text)
-        self._prune(secret)
-        return _number(made)
+        self._heads[self._short(secret)] = _number(made)
+        self._prune(secret, _number(made))
 
-    def write(
-        self,
-        secret: str,
-        base: Version,
-        after: Parts,
-        *,
-        split: Callable[[str], Parts],
-        join: Callable[[Parts], str],
-    ) -> None:
-        """Write what was made of `base`, so that two who do so at the same moment lose nothing.
-
-        Secret Manager writes without asking what was there, but it numbers versions. Where ours
-        does not follow the one it was made of, someone wrote between: then what each version
-        changed is put together, and written again. What one of them took out stays out.
-        """
-        before = split(base.text)
-        expected = base.number + 1
-        number = self.add(secret, join(after))
-        while number != expected:
-            others = self._between(secret, base.number, number)
-            after = merged(before, [*map(split, others), after])
-            expected = number + 1
-            number = self.add(secret, join(after))
-
-    def _between(self, secret: str, after: int, before: int) -> list[str]:
-        """Versions between two, oldest first; those that are gone are left out."""
-        found = []
-        for number in range(after + 1, before):
-            try:
-                found.append(self._accessed(secret, str(number)).text)
-            except (_AbsentError, _UnreadableError):
-                continue
-        return found
-
-    def _prune(self, secret: str) -> None:
-        """Destroy versions that nobody needs: not the last two, and none of a few minutes ago,
-        which someone who writes at this moment may have to put together with theirs."""
+    def _prune(self, secret: str, newest: int) -> None:
+        """Destroy versions that nobody needs: all but the last two."""
         try:
             listed = self._gcloud("secrets", "versions", "list", secret, "--filter=state:ENABLED")
-            numbered = sorted(listed, key=_number)
-            recently = datetime.now(UTC) - timedelta(minutes=_KEPT_MINUTES)
-            for each in numbered[:-_KEPT]:
-                if _moment(each["createTime"]) < recently:
-                    number = str(_number(each))
-                    self._gcloud("secrets", "versions", "destroy", number, f"--secret={secret}")
+            for number in sorted(_number(each) for each in listed):
+                if number <= newest - _KEPT:
+                    version = str(number)
+                    self._gcloud("secrets", "versions", "destroy", version, f"--secret={secret}")
         except Failure as error:
             say(f"Older versions of the secret {secret} could not be destroyed: {error}")
 
@@ -278,8 +291,8 @@ class Cloud:
             )
         if "FAILED_PRECONDITION" in said:
             raise _UnreadableError(
-                "The newest version was disabled or destroyed by hand. Enable one in Secret "
-                f"Manager, and repeat. Google says: {told}"
+                "If the newest version of a secret was disabled or destroyed by hand, enable or "
+                f"add one in Secret Manager, and repeat. Google says: {told}"
             )
         raise Failure(f"gcloud failed: {told or 'it does not say why'}")
 
@@ -300,23 +313,8 @@ def check_name(stack: str) -> None:
         )
 
 
-def merged(before: Mapping[str, str], versions: Sequence[Mapping[str, str]]) -> Parts:
-    """What several versions made of the same beginning, together. A later one wins; what one of
-    them took out stays out."""
-    gone = {key for each in versions for key in before if key not in each}
-    result = dict(before)
-    for each in versions:
-        result |= {key: text for key, text in each.items() if before.get(key) != text}
-    return {key: text for key, text in result.items() if key not in gone}
-
-
 def _number(found: Mapping[str, Any]) -> int:
     return int(str(found["name"]).rpartition("/")[2])
-
-
-def _moment(text: str) -> datetime:
-    """Google writes up to nine digits of a second."""
-    return datetime.fromisoformat(re.sub(r"(\.\d+)?Z$", "+00:00", text))
 
 
 def _environment() -> dict[str, str]:

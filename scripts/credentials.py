@@ -7,12 +7,14 @@ kept among the secrets of the state folder, one file a store.
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from infra.identity import ID
 from scripts.errors import Failure, Misuse
 from stacks.home import Home, write_private
 
@@ -52,6 +54,14 @@ class Credentials:
         given = {key: value for key, value in asdict(self).items() if value}
         return _HEAD.format(id=self.id) + yaml.dump(given, Dumper=_Dumper, sort_keys=False)
 
+    def authority_file(self, home: Home) -> Path:
+        """The CA's certificate in a file of its own, for programs that want one."""
+        return home.secrets_folder / f"shared-{self.stack}-ca.pem"
+
+    def client_file(self, home: Home) -> Path:
+        """The same of the client certificate and its key."""
+        return home.secrets_folder / f"shared-{self.stack}-client.pem"
+
     @property
     def authorization(self) -> str:
         """The HTTP header's value for ingest."""
@@ -80,7 +90,10 @@ def parse(text: str, where: str) -> Credentials:
             raise ValueError
         if not all(isinstance(value, str) for value in data.values()):
             raise ValueError
-        return Credentials(**data)
+        made = Credentials(**data)
+        if not re.fullmatch(r"[a-z0-9-]+", made.stack) or not ID.fullmatch(made.id):
+            raise ValueError  # they become parts of file names
+        return made
     except (ValueError, yaml.YAMLError):
         raise Failure(
             f"{where} is no file of credentials, such as `telemetry member add --output FILE` "
@@ -104,6 +117,10 @@ def accept(home: Home, file: Path) -> Credentials:
         lasting = {key: getattr(given, key) for key in _LASTING}
         given = Credentials(**{**asdict(there), **fresh, **lasting})
     write_private(_file(home, given.stack), given.text)
+    if given.certificate_authority:
+        write_private(given.authority_file(home), given.certificate_authority)
+    if given.client_certificate:
+        write_private(given.client_file(home), given.client_certificate + given.client_key)
     return given
 
 

@@ -241,12 +241,14 @@ class Office:
                 f"{name!r} has a login. `telemetry member rotate` makes new credentials; for "
                 "someone else of that name, add something to it."
             )
-        place = self._place()
         login = Login(id=new_member(), role=role, team=team)
         query, ingest = new_password(), new_password() if role == "member" else ""
         made = rotated(login, now=self._now, overlap=0, **_hashed(query, ingest))
-        certificate = self._certificate(place, login.id, keep=1)
-        self.keeper.change(lambda logins: tidied((*self._with_owner(logins), made), self._now))
+        with self.keeper.alone():
+            place = self._place()
+            certificate = self._certificate(place, made.id, keep=1)
+            logins = self._with_owner(self.keeper.logins())
+            self.keeper.write(tidied((*logins, made), self._now))
         who.name(self.home, made.id, name)
         return self._given(place, made, query, ingest, certificate)
 
@@ -254,52 +256,46 @@ class Office:
         self, value: str, *, query: bool, ingest: bool, overlap: int, team: str | None = None
     ) -> Credentials:
         """New credentials of these kinds; another team, where one is given."""
-        login = self.find(value)
-        if login.id == self._owner:
-            raise Misuse(
-                f"{login.id} is you, whose machine this is: your own credentials are made and "
-                "kept in the state folder."
-            )
         if team is not None:
             _check_team(team)
-        if ingest and login.role != "member":
-            raise Misuse(f"{login.id} has the role {login.role}, which does not send.")
-        place = self._place()
         passwords = new_password() if query else "", new_password() if ingest else ""
-        hashes = _hashed(*passwords)
-        made: list[Login] = []
-
-        def work(logins: Logins) -> Logins:
-            for each in logins:
-                if each.id == login.id:
-                    fresh = each if team is None else replace(each, team=team)
-                    made.append(rotated(fresh, now=self._now, overlap=overlap, **hashes))
-            if not made:
-                raise Failure(f"{login.id} was revoked at this moment.")
-            rest = (each for each in logins if each.id != login.id)
-            return tidied((*rest, made[-1]), self._now)
-
-        work(self.keeper.logins())  # refuses before a certificate is made
-        certificate = self._certificate(place, login.id, keep=_CERTIFICATES if overlap else 1)
-        self.keeper.change(work)
-        return self._given(place, made[-1], *passwords, certificate)
+        with self.keeper.alone():
+            login = self.find(value)
+            if login.id == self._owner:
+                raise Misuse(
+                    f"{login.id} is you, whose machine this is: your own credentials are made and "
+                    "kept in the state folder."
+                )
+            if ingest and login.role != "member":
+                raise Misuse(f"{login.id} has the role {login.role}, which does not send.")
+            made = rotated(
+                login if team is None else replace(login, team=team),
+                now=self._now,
+                overlap=overlap,
+                **_hashed(*passwords),
+            )
+            place = self._place()
+            certificate = self._certificate(place, made.id, keep=_CERTIFICATES if overlap else 1)
+            rest = (each for each in self.keeper.logins() if each.id != made.id)
+            self.keeper.write(tidied((*rest, made), self._now))
+        return self._given(place, made, *passwords, certificate)
 
     def revoke(self, value: str) -> tuple[str, bool]:
         """Take a login away: the id, and whether there was one. Rows stay."""
-        ids = self._ids(value)
-        there = [each for each in self.keeper.logins() if each.id in ids]
-        if there or len(ids) != 1:
-            identity = self.find(value).id
-        else:
-            [identity] = ids
-        if identity == self._owner:
-            raise Misuse(f"{identity} is you, whose machine this is. `telemetry pause` stops it.")
-        if there:
-            self.keeper.change(
-                lambda logins: tidied((one for one in logins if one.id != identity), self._now)
-            )
-        self._allow(identity, "", keep=0)
-        return identity, bool(there)
+        with self.keeper.alone():
+            logins, ids = self.keeper.logins(), self._ids(value)
+            there = any(each.id in ids for each in logins)
+            identity = self.find(value).id if there or len(ids) != 1 else ids.pop()
+            if identity == self._owner:
+                raise Misuse(
+                    f"{identity} is you, whose machine this is. `telemetry pause` stops it."
+                )
+            if there:
+                self.keeper.write(
+                    tidied((each for each in logins if each.id != identity), self._now)
+                )
+            self._allow(identity, "", keep=0)
+        return identity, there
 
     def _given(
         self, place: _Place, made: Login, query: str, ingest: str, certificate: Pair | None
@@ -356,7 +352,7 @@ class Office:
         """Certificates that the edge lets in."""
         if self.cloud is None or not self.settings.edge.client_certificates:
             return ()
-        return certificates.split(self.cloud.newest(self.cloud.names.secret(names.CLIENTS)).text)
+        return certificates.split(self.cloud.read(self.cloud.names.secret(names.CLIENTS)))
 
     def _certificate(self, place: _Place, identity: str, *, keep: int) -> Pair | None:
         """A new one that is let in, where members need one."""
@@ -371,21 +367,19 @@ class Office:
         if self.cloud is None or not self.settings.edge.client_certificates:
             return
         secret = self.cloud.names.secret(names.CLIENTS)
-        base = self.cloud.newest(secret)
-        before = _by_itself(base.text)
+        before = certificates.split(self.cloud.read(secret))
         now = datetime.fromtimestamp(self._now, UTC)
         theirs = [each for each in before if certificates.member(each) == identity]
         theirs = [*sorted(theirs, key=certificates.begins), *([fresh] if fresh else [])]
         stays = theirs[-keep:] if keep else []
-        after = {
-            each: each
-            for each in (*before, fresh)
-            if each
-            and (each in stays or certificates.member(each) != identity)
+        after = tuple(
+            each
+            for each in (*before, *([fresh] if fresh else []))
+            if (each in stays or certificates.member(each) != identity)
             and certificates.ends(each) > now
-        }
+        )
         if after != before:
-            self.cloud.write(secret, base, after, split=_by_itself, join="".join)
+            self.cloud.write(secret, "".join(after))
 
 
 def here(settings: Settings, home: Home) -> Office:
@@ -396,10 +390,6 @@ def here(settings: Settings, home: Home) -> Office:
 def there(cloud: Cloud, home: Home) -> Office:
     """Of a shared endpoint."""
     return Office(cloud.settings, home, InSecretManager(cloud), cloud)
-
-
-def _by_itself(text: str) -> dict[str, str]:
-    return {each: each for each in certificates.split(text)}
 
 
 def _hashed(query: str, ingest: str) -> dict[str, Hash]:
@@ -424,6 +414,17 @@ def ensure_keys(cloud: Cloud) -> tuple[Secrets, bool]:
         secret, lambda: "".join(f"{name}={new_password()}\n" for name in KEYS)
     )
     return _keys(text, secret), fresh
+
+
+def keys_of(cloud: Cloud) -> Secrets:
+    """The same, to be used. Raises Failure where there are none yet."""
+    secret = cloud.names.secret(names.KEYS)
+    text = cloud.read(secret)
+    if not text:
+        raise Failure(
+            f"The endpoint has no keys yet: `telemetry member keys --on {cloud.names.stack}`."
+        )
+    return _keys(text, secret)
 
 
 def _keys(text: str, secret: str) -> Secrets:
@@ -461,17 +462,33 @@ def _authority(cloud: Cloud, secret: str, name: str, *, below: int | None) -> Pa
         ) from None
 
 
+def make_keys(cloud: Cloud) -> bool:
+    """All that the endpoint needs and does not have yet; whether it had no keys."""
+    with cloud.alone():
+        made = ensure_keys(cloud)[1]
+        if not cloud.settings.edge.acme:
+            ensure_edge(cloud)
+        if cloud.settings.edge.client_certificates:
+            ensure_client_authority(cloud)
+    return made
+
+
 def rotate_key(cloud: Cloud, which: str) -> None:
     """Another admin or ingest password, or another CA of the edge. Raises Failure."""
+    with cloud.alone():
+        _rotate_key(cloud, which)
+
+
+def _rotate_key(cloud: Cloud, which: str) -> None:
     if which == "edge":
         fresh = certificates.authority(f"Telemetry {cloud.names.prefix} edge CA", below=None)
-        cloud.add(cloud.names.secret(names.EDGE), fresh.text)
+        cloud.write(cloud.names.secret(names.EDGE), fresh.text)
         return
     secret = cloud.names.secret(names.KEYS)
     found, _ = ensure_keys(cloud)
     values = {name: getattr(found, name) for name in KEYS}
     values[f"{which}_password"] = new_password()
-    cloud.add(secret, "".join(f"{name}={value}\n" for name, value in values.items()))
+    cloud.write(secret, "".join(f"{name}={value}\n" for name, value in values.items()))
 
 
 # --- a shared machine

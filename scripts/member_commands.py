@@ -182,11 +182,7 @@ def keys(
         if not yes and not agreed("Make another CA?"):
             out.print("Nothing was changed.")
             raise typer.Exit(1)
-    made = member.ensure_keys(office.cloud)[1]
-    if not edge.acme:
-        member.ensure_edge(office.cloud)
-    if edge.client_certificates:
-        member.ensure_client_authority(office.cloud)
+    made = member.make_keys(office.cloud)
     if rotate is None:
         out.print("Made the keys." if made else "The keys are there.")
         return

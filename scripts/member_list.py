@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from infra import identity
 from infra.identity import IdentityError, Login
-from scripts.cloud import Cloud, Parts
+from scripts.cloud import Cloud
 from scripts.errors import Failure
 from stacks.home import Home, write_private
 
 Logins = tuple[Login, ...]
-Work = Callable[[Logins], Logins]
 
 
 class Keeper(Protocol):
-    """Keeps a list. Both raise Failure."""
+    """Keeps a list. Everything raises Failure."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else changes it meanwhile."""
 
     def logins(self) -> Logins:
-        """Who is on it, by id."""
+        """Who is on it."""
 
-    def change(self, work: Work) -> None:
-        """Make another list of it; two who do so at once lose nothing of each other's."""
+    def write(self, logins: Iterable[Login]) -> None:
+        """Put these in its place. Only while `alone`."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,23 @@ class OnThisMachine:
         """The list."""
         return self.home.secrets_folder / "members.tsv"
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A second one waits."""
+        self.home.prepare()
+        with (self.home.run / "members.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
     def logins(self) -> Logins:
         """Who is on it."""
         if not self.file.exists():
             return ()
         return _parsed(self.file.read_text(encoding="utf-8"), str(self.file))
 
-    def change(self, work: Work) -> None:
-        """One at a time; a second one waits."""
-        self.home.prepare()
-        with (self.home.run / "members.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            write_private(self.file, identity.table(work(self.logins())))
+    def write(self, logins: Iterable[Login]) -> None:
+        """Whole or not at all."""
+        write_private(self.file, identity.table(logins))
 
 
 @dataclass(frozen=True)
@@ -59,41 +67,30 @@ class InSecretManager:
 
     cloud: Cloud
 
-    def _secrets(self) -> tuple[str, ...]:
-        return self.cloud.names.members(self.cloud.settings.identity.lists)
+    def alone(self) -> AbstractContextManager[None]:
+        """For all secrets of the endpoint."""
+        return self.cloud.alone()
+
+    def _lists(self) -> dict[str, Logins]:
+        secrets = self.cloud.names.members(self.cloud.settings.identity.lists)
+        return {each: _parsed(self.cloud.read(each), each) for each in secrets}
 
     def logins(self) -> Logins:
         """Who is on any of them."""
-        everybody = (
-            each
-            for secret in self._secrets()
-            for each in _parsed(self.cloud.newest(secret).text, secret)
-        )
+        everybody = (each for found in self._lists().values() for each in found)
         return tuple(sorted(everybody, key=lambda each: each.id))
 
-    def change(self, work: Work) -> None:
-        """Only the lists that it concerns are written."""
-        lists = {each: self.cloud.newest(each) for each in self._secrets()}
-        parts = {secret: _split(version.text) for secret, version in lists.items()}
-        there = {key: line for each in parts.values() for key, line in each.items()}
-        made = _split(identity.table(work(_parsed("".join(there.values()), "the list"))))
-        shortest = min(parts, key=lambda each: len(parts[each]))
-        for secret, before in parts.items():
-            after = {
-                key: line
-                for key, line in made.items()
-                if key in before or (secret == shortest and key not in there)
-            }
-            if after != before:
-                self.cloud.write(secret, lists[secret], after, split=_split, join=_join)
-
-
-def _split(text: str) -> Parts:
-    return {line.partition("\t")[0]: f"{line}\n" for line in text.splitlines()}
-
-
-def _join(parts: Parts) -> str:
-    return "".join(sorted(parts.values()))
+    def write(self, logins: Iterable[Login]) -> None:
+        """Only the lists that it concerns are written; who is new comes on the shortest."""
+        lists = self._lists()
+        place = {each.id: secret for secret, found in lists.items() for each in found}
+        made: dict[str, list[Login]] = {secret: [] for secret in lists}
+        for each in sorted(logins, key=lambda each: each.id not in place):
+            shortest = min(made, key=lambda secret: len(made[secret]))
+            made[place.get(each.id, shortest)].append(each)
+        for secret, found in made.items():
+            if identity.table(found) != identity.table(lists[secret]):
+                self.cloud.write(secret, identity.table(found))
 
 
 def _parsed(text: str, where: str) -> Logins:
