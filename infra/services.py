@@ -6,11 +6,13 @@ plain processes (`stacks/embedded`) renders the same configuration with other ad
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from infra import prometheus, versions
 from infra.collector.config import collector_config, render
 from infra.collector.placement import Placement
+from infra.identity import Hash, Login
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.warehouse import access, migrations, names, server
@@ -267,13 +269,19 @@ def collector_secrets(secrets: Secrets) -> dict[str, str]:
     }
 
 
-def users_xml(secrets: Secrets, *, loopback_default: bool) -> str:
-    """ClickHouse's users for a stack of one member."""
-    return access.users_xml(
-        admin_hash=access.password_hash(secrets.admin_password),
-        ingest_hash=access.password_hash(secrets.ingest_password),
-        members=access.Members(
-            password_hashes={secrets.member: access.password_hash(secrets.member_password)}
+def users_xml(
+    secrets: Secrets, *, loopback_default: bool, logins: Sequence[Login] = (), now: int = 0
+) -> str:
+    """ClickHouse's users for a member's machine: its member, and further logins (at Unix time
+    `now`) where others ask there too."""
+    member = Login(id=secrets.member, query=(Hash(access.password_hash(secrets.member_password)),))
+    return access.expand(
+        access.templates(
+            loopback_default=loopback_default,
+            alone=not any(each.role == "member" for each in logins),
         ),
-        loopback_default=loopback_default,
+        (member, *logins),
+        now=now,
+        admin=access.password_hash(secrets.admin_password),
+        ingest=access.password_hash(secrets.ingest_password),
     )

@@ -7,21 +7,35 @@ from typing import Any
 
 import yaml
 
-from infra.collector import identify, queue, receive, remote_write, sample, sanitize, store
+from infra.collector import (
+    authenticate,
+    identify,
+    queue,
+    receive,
+    remote_write,
+    sample,
+    sanitize,
+    store,
+)
 from infra.collector.placement import Placement
 from infra.settings import Settings
 
-_STEPS = ["memory_limiter", "transform/identify", "transform/sanitize"]
+_FIRST, _LAST = ("memory_limiter", "transform/identify"), "transform/sanitize"
 
 
 def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]:
     """The whole configuration as plain data; the same keys on every stack."""
     to_prometheus = remote_write.wanted(settings)
+    receivers = receive.receivers(settings, placement)
+    login = authenticate.PROCESSORS if authenticate.wanted(placement) else ()
+    steps = [*_FIRST, *login, _LAST]
+    checks = authenticate.extensions(settings, placement)
     return {
-        "receivers": receive.receivers(placement),
+        "receivers": receivers,
         "processors": {
             **receive.processors(settings),
             **identify.processors(placement),
+            **authenticate.processors(settings, placement),
             **sanitize.processors(settings, placement),
             **sample.processors(settings),
             **(remote_write.processors() if to_prometheus else {}),
@@ -34,16 +48,20 @@ def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]
         "extensions": {
             "health_check": {"endpoint": f"{placement.listen}:{placement.health_port}"},
             **queue.extensions(settings, placement),
+            **checks,
         },
         "service": {
-            "extensions": ["health_check", queue.STORAGE],
+            "extensions": ["health_check", queue.STORAGE, *checks],
             "pipelines": {
                 **_pipelines(
                     "logs",
-                    [*_STEPS, *([sample.PROCESSOR] if sample.wanted(settings) else [])],
+                    list(receivers),
+                    [*steps, *([sample.PROCESSOR] if sample.wanted(settings) else [])],
                     stored=True,
                 ),
-                **_pipelines("metrics", _STEPS, stored=settings.backend != "prometheus"),
+                **_pipelines(
+                    "metrics", list(receivers), steps, stored=settings.backend != "prometheus"
+                ),
                 **({"metrics/prometheus": remote_write.pipeline()} if to_prometheus else {}),
             },
             "telemetry": _own_telemetry(placement),
@@ -51,7 +69,9 @@ def collector_config(settings: Settings, placement: Placement) -> dict[str, Any]
     }
 
 
-def _pipelines(signal: str, steps: list[str], *, stored: bool) -> dict[str, Any]:
+def _pipelines(
+    signal: str, receivers: list[str], steps: list[str], *, stored: bool
+) -> dict[str, Any]:
     store_pipeline = {
         f"{signal}/store": {
             "receivers": ["forward"],
@@ -60,7 +80,11 @@ def _pipelines(signal: str, steps: list[str], *, stored: bool) -> dict[str, Any]
         }
     }
     return {
-        signal: {"receivers": ["otlp"], "processors": list(steps), "exporters": ["forward"]},
+        signal: {
+            "receivers": list(receivers),
+            "processors": list(steps),
+            "exporters": ["forward"],
+        },
         **(store_pipeline if stored else {}),
         f"{signal}/aside": {
             "receivers": ["forward"],

@@ -2,7 +2,9 @@
 
 Runs before sanitizing because the identity of a record without a sequence number is a hash of the
 whole record. Nothing here is taken from the client: `member` and everything under `telemetry.` that
-it sent is dropped first (but for the run id of a self-test).
+it sent is dropped first (but for the run id of a self-test). On a shared endpoint so is its `team`,
+and who it is comes from its login (authenticate.py); a hash of the record is kept if a member's own
+collector has made one, because it did so before sanitizing.
 
 From here on each attribute stands once, and is a string: a client may send a name twice, and then
 an accessor sees the first and the store takes the second; and a number that is none cannot be
@@ -11,15 +13,17 @@ written as JSON, which fails whole requests.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from infra.collector import ottl
+from infra.collector import authenticate, ottl
 from infra.collector.placement import Placement
 
 DROPPED = "telemetry.dropped"
 
+_RECORD_HASH = "telemetry.record_hash"
 _STAMPED = (
-    "telemetry.record_hash",
+    _RECORD_HASH,
     "telemetry.session_weight",
     "telemetry.purge_hash",
     "telemetry.aside",
@@ -36,7 +40,7 @@ _HAS_SEQUENCE = (
 )
 
 
-def _plainly(path: str) -> list[str]:
+def _plainly(path: str, dropped: Iterable[str]) -> list[str]:
     """Statements that leave each attribute once, as a string, and none that is set here."""
     target, once = f"{path}.attributes", f'{path}.cache["once"]'
     return [
@@ -45,7 +49,7 @@ def _plainly(path: str) -> list[str]:
         f"set({once}, {{}})",
         f'merge_maps({once}, {target}, "upsert")',
         f"set({target}, {once})",
-        f"delete_matching_keys({target}, {ottl.literal(ottl.either(_STAMPED))})",
+        f"delete_matching_keys({target}, {ottl.literal(ottl.either(dropped))})",
         f"stringify_all({target})",
     ]
 
@@ -62,7 +66,9 @@ def _hash(*parts: str) -> str:
 def processors(placement: Placement) -> dict[str, Any]:
     """`transform/identify`, for logs and metrics."""
     key = placement.secret("pseudonym-key")
-    member = placement.secret("member")
+    shared = authenticate.wanted(placement)
+    dropped = (*_STAMPED, *(authenticate.STAMPED if shared else ()))
+    of_records = tuple(name for name in dropped if not shared or name != _RECORD_HASH)
     log_hash = _hash(
         'log.cache["key"]',
         "String(log.time_unix_nano)",
@@ -80,15 +86,31 @@ def processors(placement: Placement) -> dict[str, Any]:
         "String(datapoint.attributes)",
         "String(resource.attributes)",
     )
-    scope = {"context": "scope", "statements": _plainly("scope")}
+    scope = {"context": "scope", "statements": _plainly("scope", dropped)}
     resource = {
         "context": "resource",
         "statements": [
-            *_plainly("resource"),
-            f'set(resource.attributes["member"], "{member}")',
+            *_plainly("resource", dropped),
+            *(
+                []
+                if shared
+                else [f'set(resource.attributes["member"], "{placement.secret("member")}")']
+            ),
         ],
     }
     unnumbered = 'log.cache["unnumbered"] == true'
+    of_value = "metric.type == METRIC_DATA_TYPE_SUM or metric.type == METRIC_DATA_TYPE_GAUGE"
+
+    def unhashed(path: str, where: str) -> str:
+        return f"{ottl.attribute(path, _RECORD_HASH)} == nil and ({where})" if shared else where
+
+    def other_hashes(path: str, where: str) -> list[str]:
+        """Statements that drop a hash which is none, or which the record does not need."""
+        value = ottl.attribute(path, _RECORD_HASH)
+        form = f"IsMatch({value}, {ottl.literal(authenticate.HASH_FORM)})"
+        drop = f"delete_key({path}.attributes, {ottl.literal(_RECORD_HASH)})"
+        return [f"{drop} where {value} != nil and not ({form} and ({where}))"] if shared else []
+
     return {
         "transform/identify": {
             "error_mode": "propagate",
@@ -96,15 +118,16 @@ def processors(placement: Placement) -> dict[str, Any]:
                 {
                     "context": "log",
                     "statements": [
-                        *_plainly("log"),
+                        *_plainly("log", of_records),
                         f'set(log.cache["key"], "{key}")',
                         f'set(log.cache["unnumbered"], true) where not ({_HAS_SEQUENCE})',
                         # A body of numbers or maps, as a string whatever stands in it.
                         f'set(log.cache["body"]["text"], log.body) where {unnumbered}',
                         f'stringify_all(log.cache["body"]) where {unnumbered}',
+                        *other_hashes("log", unnumbered),
                         # A re-send is byte for byte the same record, so it hashes the same.
                         f'set(log.attributes["telemetry.record_hash"], {log_hash}) '
-                        f"where {unnumbered}",
+                        f"where {unhashed('log', unnumbered)}",
                     ],
                 },
                 resource,
@@ -114,11 +137,11 @@ def processors(placement: Placement) -> dict[str, Any]:
                 {
                     "context": "datapoint",
                     "statements": [
-                        *_plainly("datapoint"),
+                        *_plainly("datapoint", of_records),
                         f'set(datapoint.cache["key"], "{key}")',
+                        *other_hashes("datapoint", of_value),
                         f'set(datapoint.attributes["telemetry.record_hash"], {point_hash}) '
-                        f"where metric.type == METRIC_DATA_TYPE_SUM "
-                        f"or metric.type == METRIC_DATA_TYPE_GAUGE",
+                        f"where {unhashed('datapoint', of_value)}",
                     ],
                 },
                 resource,

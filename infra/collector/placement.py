@@ -29,6 +29,12 @@ class Placement:
     """Folder of the queue on disk."""
     aside: str
     """Folder for records set aside."""
+    logins: str = ""
+    """htpasswd file of the members; empty where all that comes is of one member."""
+    oidc_port: int = 0
+    """Where tokens are taken, if settings name an issuer."""
+    oidc_keys: str = ""
+    """File with the issuer's public keys (a JSON Web Key Set)."""
 
     def secret(self, name: str) -> str:
         """A reference that the collector resolves itself, so the value is in no rendered file."""

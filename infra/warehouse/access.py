@@ -1,33 +1,151 @@
-"""Who may do what in ClickHouse: users.xml, generated.
+"""Who may do what in ClickHouse: users.xml, from templates.
 
 Nobody logs in without a password, and the file holds hashes only. The one user without a password
 is libchdb's own `default` on `embedded`, which may start and stop listening and nothing else.
+
+The templates are filled in by `expand` on a member's machine, and with awk on one without Python
+(infra/host). So their language is small: HEAD, then for each login that lets someone in, by id, the
+template of its role, then TAIL. A placeholder stands for the same text wherever it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
+from infra.identity import Login
 from infra.warehouse import names
 from infra.warehouse.xml import document
 
+HEAD, METHOD, TAIL = "head", "method", "tail"
+"""Names of templates, beside the roles of infra/identity.py."""
+ADMIN_HASH, INGEST_HASH = "@ADMIN_HASH@", "@INGEST_HASH@"
+"""In HEAD: SHA-256 (hex) of the two passwords."""
+ID, TEAM, METHODS = "@ID@", "@TEAM@", "@METHODS@"
+"""In a role's template. METHODS is METHOD for each hash that still holds, one after another."""
+NUMBER, HASH = "@NUMBER@", "@HASH@"
+"""In METHOD: 1, 2, ... among those that hold, and the SHA-256."""
+
 _NOBODY = "0" * 64
 """A SHA-256 that no password is known to have: this user exists, and cannot log in."""
+_ANYWHERE = ("::/0",)
 
-_HUMAN_LIMITS = {
-    "max_memory_usage": 1_000_000_000,
-    "max_execution_time": 60,
-}
+_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Members:
-    """Members who may read, by opaque id, with the SHA-256 (hex) of each one's password."""
+class Networks:
+    """Addresses (CIDR) that users may come from. People may come from anywhere: the firewall and
+    the edge say who reaches them."""
 
-    password_hashes: Mapping[str, str]
+    admin: tuple[str, ...] = _ANYWHERE
+    ingest: tuple[str, ...] = _ANYWHERE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Of one query, and of one person in an hour."""
+
+    memory_mib: int
+    seconds: int
+    rows_read: int
+    rows: int
+    result_mib: int
+    queries: int
+    errors: int
+    hour_rows_read: int
+    hour_seconds: int
+
+    @property
+    def largest(self) -> dict[str, int]:
+        """Settings that a person may lower."""
+        return {
+            "max_execution_time": self.seconds,
+            "max_memory_usage": self.memory_mib * _MIB,
+            "max_result_bytes": self.result_mib * _MIB,
+            "max_result_rows": self.rows,
+            "max_rows_to_read": self.rows_read,
+            "max_threads": _THREADS,
+        }
+
+    @property
+    def quota(self) -> dict[str, int]:
+        """What an hour holds; not of bytes, which a query has a limit for."""
+        return {
+            "duration": 3600,
+            "queries": self.queries,
+            "errors": self.errors,
+            "read_rows": self.hour_rows_read,
+            "execution_time": self.hour_seconds,
+        }
+
+
+_THREADS = 4
+_AT_ONCE = 16
+"""Queries of one person."""
+
+LIMITS: Mapping[str, Limits] = {
+    "member": Limits(
+        memory_mib=1000,
+        seconds=60,
+        rows_read=2_000_000_000,
+        rows=1_000_000,
+        result_mib=500,
+        queries=20_000,
+        errors=2_000,
+        hour_rows_read=50_000_000_000,
+        hour_seconds=3600,
+    ),
+    "coordinator": Limits(
+        memory_mib=1000,
+        seconds=60,
+        rows_read=500_000_000,
+        rows=1_000_000,
+        result_mib=500,
+        queries=10_000,
+        errors=1_000,
+        hour_rows_read=10_000_000_000,
+        hour_seconds=3600,
+    ),
+    "auditor": Limits(
+        memory_mib=500,
+        seconds=60,
+        rows_read=500_000_000,
+        rows=1_000_000,
+        result_mib=500,
+        queries=2_000,
+        errors=500,
+        hour_rows_read=10_000_000_000,
+        hour_seconds=1800,
+    ),
+}
+
+_FREE = (
+    "add_http_cors_header",
+    "cancel_http_readonly_queries_on_client_close",
+    "date_time_input_format",
+    "date_time_output_format",
+    "enable_http_compression",
+    "http_headers_progress_interval_ms",
+    "http_wait_end_of_query",
+    "http_zlib_compression_level",
+    "join_use_nulls",
+    "log_comment",
+    "max_block_size",
+    "output_format_decimal_trailing_zeros",
+    "output_format_json_quote_64bit_integers",
+    "output_format_json_quote_decimals",
+    "output_format_json_quote_denormals",
+    "output_format_native_write_json_as_string",
+    "output_format_parquet_string_as_string",
+    "output_format_pretty_color",
+    "output_format_pretty_max_rows",
+    "send_progress_in_http_headers",
+    "session_timezone",
+)
+"""Settings that change how an answer looks. Every other one is shut: a setting may hide a query
+from the log, show more of it (send_logs_level), skip what is final, or outgrow a limit."""
 
 
 def password_hash(password: str) -> str:
@@ -43,18 +161,96 @@ def _profiles() -> dict[str, object]:
         "telemetry_ingest": {"async_insert": 0, "log_queries": 0},
         # Reads see each event once, however often it was sent.
         "telemetry_admin": {"final": 1, "log_queries": 1},
-        "telemetry_human": {
-            "readonly": 2,
-            "final": 1,
-            "log_queries": 1,
-            **_HUMAN_LIMITS,
-            "constraints": {
-                "final": {"const": None},
-                "log_queries": {"const": None},
-                "allow_ddl": {"const": None},
-                **{name: {"max": value} for name, value in _HUMAN_LIMITS.items()},
-            },
+        **{_role(role): _profile(limits) for role, limits in LIMITS.items()},
+    }
+
+
+def _role(role: str) -> str:
+    """What its role, profile and quota are called in ClickHouse."""
+    return f"telemetry_{role}"
+
+
+def _profile(limits: Limits) -> dict[str, object]:
+    """Reads only, and with no setting but those named here.
+
+    `readonly` 1 shuts every setting; `changeable_in_readonly` opens one again. 0 would mean without
+    limit, so it is below what may be set.
+    """
+    opened = {"changeable_in_readonly": None}
+    return {
+        "readonly": 1,
+        "final": 1,
+        "log_queries": 1,
+        "max_concurrent_queries_for_user": _AT_ONCE,
+        "max_memory_usage_for_user": 2 * limits.memory_mib * _MIB,
+        "max_temporary_data_on_disk_size_for_user": 4 * limits.memory_mib * _MIB,
+        **limits.largest,
+        "constraints": {
+            **{name: {"min": 1, "max": most, **opened} for name, most in limits.largest.items()},
+            **dict.fromkeys(_FREE, opened),
         },
+    }
+
+
+def _quotas() -> dict[str, object]:
+    """Each is counted by the name of the user, so no key that a client sends makes a fresh one."""
+    return {
+        "default": {},
+        **{_role(role): {"interval": limits.quota} for role, limits in LIMITS.items()},
+    }
+
+
+def _roles(*, alone: bool) -> dict[str, object]:
+    """`alone`: nobody else's rows are in the aggregates, so they are the member's own."""
+    aggregates = names.AGGREGATES if alone else ()
+    readable = {
+        "member": [
+            f"{names.DATABASE}.{table}"
+            for table in (*names.OWN_EVENTS, *names.OWN_ROWS, *names.SHARED, *aggregates)
+        ],
+        "coordinator": [
+            f"{names.TEAM_DATABASE}.{table}" for table in (*names.TEAM_TABLES, *names.TEAM_SHARED)
+        ],
+        "auditor": [f"{names.DATABASE}.{table}" for table in names.ACCESS],
+    }
+    return {
+        _role(role): {"grants": {"query": [f"GRANT SELECT ON {table}" for table in tables]}}
+        for role, tables in readable.items()
+    }
+
+
+def _filters(role: str) -> dict[str, dict[str, str]]:
+    """Rows that someone of a role sees, by database and table."""
+    own = f"member = '{ID}'"
+    if role == "member":
+        return {
+            names.DATABASE: {
+                **dict.fromkeys(names.OWN_EVENTS, f"{own} AND synthetic = ''"),
+                **dict.fromkeys(names.OWN_ROWS, own),
+            }
+        }
+    if role == "coordinator":
+        team = f"'{TEAM}' = '' OR team = '{TEAM}'"
+        return {names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, team)}
+    return {names.DATABASE: dict.fromkeys(names.ACCESS, "1")}
+
+
+def _databases(filters: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
+    return {
+        database: {table: {"filter": rule} for table, rule in tables.items()}
+        for database, tables in filters.items()
+    }
+
+
+def _person(role: str) -> dict[str, object]:
+    return {
+        "auth_methods": METHODS,
+        "networks": {"ip": list(_ANYWHERE)},
+        "profile": _role(role),
+        "quota": _role(role),
+        "grants": {"query": [f"GRANT {_role(role)}"]},
+        "databases": _databases(_filters(role)),
+        "default_database": names.TEAM_DATABASE if role == "coordinator" else names.DATABASE,
     }
 
 
@@ -63,52 +259,25 @@ def _user(
     *,
     profile: str,
     grants: list[str],
-    filters: Mapping[str, str] | None = None,
+    networks: tuple[str, ...] = _ANYWHERE,
+    filters: Mapping[str, Mapping[str, str]] | None = None,
 ) -> dict[str, object]:
     user: dict[str, object] = {
         "password_sha256_hex": password_sha256,
-        "networks": {"ip": ["::/0"]},
+        "networks": {"ip": list(networks)},
         "profile": profile,
         "quota": "default",
         "grants": {"query": grants},
     }
     if filters:
-        user["databases"] = {
-            names.DATABASE: {table: {"filter": rule} for table, rule in filters.items()}
-        }
+        user["databases"] = _databases(filters)
     return user
 
 
-def _member(member: str, password_sha256: str, *, alone: bool) -> dict[str, object]:
-    """Reads its own rows, and not those of self-tests; needs not name the database.
-
-    `alone`: nobody else's rows are in the aggregates, so they are the member's own.
-    """
-    own = f"member = '{member}'"
-    aggregates = names.AGGREGATES if alone else ()
-    readable = (*names.OWN_EVENTS, *names.OWN_ROWS, *names.SHARED, *aggregates)
-    user = _user(
-        password_sha256,
-        profile="telemetry_human",
-        grants=[f"GRANT SELECT ON {names.DATABASE}.{table}" for table in readable],
-        filters={
-            **dict.fromkeys(names.OWN_EVENTS, f"{own} AND synthetic = ''"),
-            **dict.fromkeys(names.OWN_ROWS, own),
-        },
-    )
-    return {**user, "default_database": names.DATABASE}
-
-
-def users(
-    *, admin_hash: str, ingest_hash: str, members: Members, loopback_default: bool
-) -> dict[str, object]:
-    """The users of one server.
-
-    `loopback_default`: libchdb refuses to start without a passwordless `default` from loopback; a
-    real server gets that user removed.
-    """
+def _programs(*, loopback_default: bool, networks: Networks) -> dict[str, object]:
+    """The users that are no people, and the administrator."""
     landing = (names.LOGS_LANDING, names.SUM_LANDING, names.GAUGE_LANDING)
-    everybody: dict[str, object] = {}
+    everybody: dict[str, object] = {"default": {"@remove": "remove"}}
     if loopback_default:
         everybody["default"] = {
             "password": "",
@@ -118,24 +287,33 @@ def users(
             "grants": {"query": ["GRANT SYSTEM LISTEN, SYSTEM FLUSH LOGS ON *.*"]},
         }
     everybody[names.ADMIN_USER] = _user(
-        admin_hash,
+        ADMIN_HASH,
         profile="telemetry_admin",
+        networks=networks.admin,
         grants=[
             f"GRANT ALL ON {names.DATABASE}.* WITH GRANT OPTION",
+            f"GRANT ALL ON {names.TEAM_DATABASE}.* WITH GRANT OPTION",
             "GRANT TABLE ENGINE ON *",
             "GRANT SELECT ON system.*",
             "GRANT SYSTEM FLUSH LOGS ON *.*",
             f"GRANT SYSTEM VIEWS ON {names.DATABASE}.*",
+            f"GRANT SYSTEM VIEWS ON {names.TEAM_DATABASE}.*",
             "GRANT SET DEFINER ON *",
+            # The edge's log is a file.
+            "GRANT READ ON FILE",
             # Purging takes people out of the audit too, and nothing else of it.
             *(f"GRANT ALTER UPDATE ON system.{log}" for log in names.AUDIT_LOGS),
         ],
         # Where any user has a row filter, one without sees nothing.
-        filters=dict.fromkeys((*names.OWN_EVENTS, *names.OWN_ROWS), "1"),
+        filters={
+            names.DATABASE: dict.fromkeys((*names.OWN_EVENTS, *names.OWN_ROWS, *names.ACCESS), "1"),
+            names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, "1"),
+        },
     )
     everybody[names.INGEST_USER] = _user(
-        ingest_hash,
+        INGEST_HASH,
         profile="telemetry_ingest",
+        networks=networks.ingest,
         grants=[f"GRANT INSERT ON {names.DATABASE}.{table}" for table in landing],
     )
     everybody[names.VIEWS_USER] = _user(
@@ -149,29 +327,69 @@ def users(
             f"GRANT SELECT ON {names.DATABASE}.{names.PURGE_REQUESTS}",
             f"GRANT SELECT, INSERT ON {names.DATABASE}.{names.KEPT_OUT}",
         ],
-        filters=dict.fromkeys((*names.OWN_EVENTS, names.PURGE_REQUESTS), "1"),
+        filters={
+            names.DATABASE: dict.fromkeys((*names.OWN_EVENTS, names.PURGE_REQUESTS), "1"),
+        },
     )
-    for member, hashed in sorted(members.password_hashes.items()):
-        everybody[escape(member)] = _member(member, hashed, alone=len(members.password_hashes) == 1)
     return everybody
 
 
-def users_xml(
-    *, admin_hash: str, ingest_hash: str, members: Members, loopback_default: bool
-) -> str:
-    """users.xml (embedded) or users.d/telemetry.xml (the official image, whose `default` goes)."""
-    everybody = users(
-        admin_hash=admin_hash,
-        ingest_hash=ingest_hash,
-        members=members,
-        loopback_default=loopback_default,
-    )
-    if not loopback_default:
-        everybody = {"default": {"@remove": "remove"}, **everybody}
-    return document(
+_END = "  </users>\n</clickhouse>\n"
+
+
+def templates(
+    *, loopback_default: bool, alone: bool, networks: Networks | None = None
+) -> dict[str, str]:
+    """HEAD, METHOD, TAIL and one for each role.
+
+    `loopback_default`: libchdb refuses to start without a passwordless `default` from loopback; a
+    real server gets that user removed (users.d/telemetry.xml). `alone`: the store is one member's.
+    """
+    head = document(
         {
             "profiles": _profiles(),
-            "quotas": {"default": {}},
-            "users": everybody,
+            "quotas": _quotas(),
+            "roles": _roles(alone=alone),
+            "users": _programs(loopback_default=loopback_default, networks=networks or Networks()),
         }
     )
+    return {
+        HEAD: head.removesuffix(_END),
+        **{role: _block(_person(role)) for role in LIMITS},
+        METHOD: f"<password_{NUMBER}><password_sha256_hex>{HASH}</password_sha256_hex>"
+        f"</password_{NUMBER}>",
+        TAIL: _END,
+    }
+
+
+def _block(user: dict[str, object]) -> str:
+    """One user as it stands between others."""
+    start = "<clickhouse>\n  <users>\n"
+    whole = document({"users": {"user": user}})
+    return (
+        whole.removeprefix(start)
+        .removesuffix(_END)
+        .replace("    <user>\n", f"    <{ID}>\n")
+        .replace("    </user>\n", f"    </{ID}>\n")
+    )
+
+
+def expand(
+    filled: Mapping[str, str], logins: Iterable[Login], *, now: int, admin: str, ingest: str
+) -> str:
+    """users.xml of the templates. `now`: Unix time; `admin`, `ingest`: hashes of their passwords.
+
+    Who has no password that still holds is left out.
+    """
+    head = filled[HEAD].replace(ADMIN_HASH, admin).replace(INGEST_HASH, ingest)
+    blocks = []
+    for each in sorted(logins, key=lambda each: each.id):
+        holding = [one.value for one in each.query if one.holds(now)]
+        methods = "".join(
+            filled[METHOD].replace(NUMBER, str(number)).replace(HASH, value)
+            for number, value in enumerate(holding, start=1)
+        )
+        if methods:
+            block = filled[each.role].replace(ID, each.id).replace(TEAM, each.team)
+            blocks.append(block.replace(METHODS, methods))
+    return "".join((head, *blocks, filled[TAIL]))

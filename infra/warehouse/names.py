@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 DATABASE = "telemetry"
+TEAM_DATABASE = "telemetry_team"
+"""What coordinators read: summaries with the names of those in DATABASE, under the cohort floor."""
 AUDIT_LOGS = ("query_log", "query_views_log", "session_log")
 """Of `system`: who asked what, and who logged in."""
 
@@ -58,6 +60,23 @@ CLASSES = {
 OWN_ROWS = (SESSION_LABELS, PURGE_REQUESTS, *(f"{name}_store" for name in SUMMARIES))
 """Tables of which a member sees their own rows."""
 DAILY_METRICS_KEPT = "daily_metrics_kept"
+ACCESS_LOG = "access_log"
+EDGE_LOG = "edge_log"
+ACCESS = (ACCESS_LOG, EDGE_LOG)
+"""What auditors read: who asked what, and what the edge answered (0013_access_log.sql)."""
+TEAM_TABLES = (
+    "usage_daily",
+    "tools_daily",
+    "errors_daily",
+    "activity_hourly",
+    "durations_daily",
+    "active_daily",
+    "validations",
+    "daily_metrics",
+)
+"""Of TEAM_DATABASE, each written by X_refresh (0012_team.sql)."""
+TEAM_SHARED = (PRICES, BUDGET, RETENTION)
+"""Views of TEAM_DATABASE on what is nobody's."""
 
 BACKED_UP_BY_DAY = OWN_EVENTS
 """A backup has them day by day of `ts`, without the rows of self-tests."""

@@ -36,10 +36,14 @@ _UNUSED_LOGS = (
 )
 
 
-def _shared(settings: Settings) -> dict[str, object]:
-    """What is the same on every stack."""
+def _shared(settings: Settings, *, behind_edge: bool) -> dict[str, object]:
+    """What is the same on every stack.
+
+    `behind_edge`: where people come from is what the edge says, who overwrites what they claim.
+    """
     fsync = int(settings.queue.fsync)
     return {
+        **({"auth_use_forwarded_address": 1} if behind_edge else {}),
         "mark_cache_size": 64 * _MIB,
         "uncompressed_cache_size": 0,
         # A summary that was replaced is gone from the disk soon.
@@ -91,7 +95,13 @@ def _logs(engine: Engine) -> dict[str, object]:
 
 
 def embedded_config_xml(
-    settings: Settings, *, data: str, users_file: str, log_folder: str, engine: Engine
+    settings: Settings,
+    *,
+    data: str,
+    users_file: str,
+    log_folder: str,
+    engine: Engine,
+    behind_edge: bool = False,
 ) -> str:
     """A whole config.xml for a server that runs as a plain process on 127.0.0.1."""
     return document(
@@ -115,13 +125,13 @@ def embedded_config_xml(
             * _MIB
             * _SHARE_OF_MEMORY
             // 100,
-            **_shared(settings),
+            **_shared(settings, behind_edge=behind_edge),
             **_logs(engine),
         }
     )
 
 
-def image_config_xml(settings: Settings) -> str:
+def image_config_xml(settings: Settings, *, behind_edge: bool = False) -> str:
     """config.d/telemetry.xml: what the official image's own configuration is changed by.
 
     Of the memory limit it takes its share by itself, so that a changed limit is no changed file,
@@ -141,7 +151,7 @@ def image_config_xml(settings: Settings) -> str:
                 "errorlog": {"@remove": "remove"},
             },
             "max_server_memory_usage_to_ram_ratio": f"0.{_SHARE_OF_MEMORY}",
-            **_shared(settings),
+            **_shared(settings, behind_edge=behind_edge),
             **{name: {"@remove": "remove"} for name in _UNUSED_LOGS},
             **_logs("server"),
         }
