@@ -238,6 +238,7 @@ def verify(
     """Send a recorded session through the collector, read it back, compare, remove it."""
     from dataclasses import asdict
 
+    from scripts import member as members
     from scripts import verify as verifying
 
     settings, home = _state()
@@ -254,7 +255,8 @@ def verify(
         if not found.well:
             raise Failure(found.said)
         return
-    verdict = verifying.verify(settings, home.secrets())
+    authorization = members.own_authorization(settings, home)
+    verdict = verifying.verify(settings, home.secrets(), authorization)
     if json:
         print_json({**asdict(verdict), "well": verdict.well})
     elif verdict.well:

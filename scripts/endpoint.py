@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from infra.settings import Ports
+from infra.warehouse import names
 from scripts import member, warehouse
 from scripts.cloud import Cloud
 from scripts.credentials import MACHINE, Credentials
@@ -48,21 +51,32 @@ def as_person(home: Home, given: Credentials) -> Client:
             **options,
         )
     except Error as error:
-        said = str(error)
-        if "AUTHENTICATION_FAILED" in said or "516" in said:
-            raise Failure(
-                f"{given.query} does not take the credentials of {given.id}: they were rotated or "
-                "revoked. Ask whoever gave them to you for new ones."
-            ) from None
-        if "CERTIFICATE" in said.upper():
-            raise Failure(
-                f"The certificates of {given.query} and of yours do not fit: {said.strip()}\n"
-                "Were they changed? Ask whoever gave you your credentials for new ones."
-            ) from None
-        raise Failure(
-            f"{given.query} does not answer: {said.strip()}\nIs the network there, and does your "
-            "address lie in `edge.allowedRanges`?"
-        ) from None
+        raise Failure(_told(error, given)) from None
+
+
+def _told(error: BaseException, given: Credentials) -> str:
+    """What is wrong, and what mends it."""
+    said = str(error).strip()
+    if "AUTHENTICATION_FAILED" in said or re.search(r"status 40[13]\b", said):
+        return (
+            f"{given.query} does not take the credentials of {given.id}: they were rotated or "
+            "revoked. Ask whoever gave them to you for new ones."
+        )
+    cause: BaseException | None = error
+    while cause is not None:
+        reason = getattr(cause, "reason", None)
+        for each in (cause, reason, *getattr(reason, "args", ())):
+            if isinstance(each, ssl.SSLError):
+                return (
+                    f"The certificates of {given.query} and of yours do not fit: {each}\n"
+                    "Were they changed or revoked? Ask whoever gave you your credentials for new "
+                    "ones."
+                )
+        cause = cause.__cause__ or cause.__context__
+    return (
+        f"{given.query} does not answer: {said}\nIs the network there, and does your address lie "
+        "in `edge.allowedRanges`?"
+    )
 
 
 @contextmanager
@@ -71,4 +85,10 @@ def administering(cloud: Cloud) -> Iterator[warehouse.Connect]:
     secrets = member.keys_of(cloud)
     with cloud.tunnel() as port:
         settings = cloud.settings.model_copy(update={"ports": Ports(clickhouse_http=port)})
-        yield lambda: warehouse.as_admin(settings, secrets)
+
+        def connect() -> Client:
+            client = warehouse.as_admin(settings, secrets)
+            client.database = names.DATABASE  # a question need not name it
+            return client
+
+        yield connect

@@ -529,3 +529,9 @@ def own_credentials(settings: Settings, home: Home) -> Credentials | None:
                 ingest_password=home.secret(_OWN_INGEST),
             )
     return None
+
+
+def own_authorization(settings: Settings, home: Home) -> str:
+    """The HTTP header by which the owner of a shared machine sends; empty where none is asked."""
+    found = own_credentials(settings, home)
+    return found.authorization if found else ""

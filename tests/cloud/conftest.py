@@ -126,10 +126,10 @@ def another(desk: Desk, folder: Path) -> Desk:
     return Desk(folder, desk.clone, desk.gcloud)
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def new_desk(folder: Path) -> Desk:
     """Nothing was given out yet."""
-    made = Desk(tmp_path, tmp_path / "clone", tmp_path / "google")
+    folder.mkdir(exist_ok=True)
+    made = Desk(folder, folder / "clone", folder / "google")
     made.clone.mkdir()
     for name in ("infra", "scripts", "stacks", "queries"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -139,8 +139,14 @@ def desk(tmp_path: Path) -> Desk:
     made.configure()
     for secret in DECLARED:
         (made.gcloud / "secrets" / NAMES.secret(secret)).mkdir(parents=True)
-    program = tmp_path / "bin" / "gcloud"
+    program = folder / "bin" / "gcloud"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {STAND_IN} "$@"\n')
     program.chmod(0o755)
     return made
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """One's own."""
+    return new_desk(tmp_path)
