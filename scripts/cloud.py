@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from infra.host.names import KEYS, Names
+from infra.host.names import LOCK, Names
 from infra.settings import Settings, load_cloud
 from scripts.console import say
 from scripts.errors import Failure, Misuse
@@ -32,7 +32,7 @@ _SECONDS = 120
 _TUNNEL_SECONDS = 30
 _KEPT = 2
 _LOCK, _HEAD, _FREE = "telemetry-lock", "telemetry-head.", "free"
-"""Annotations of the secret `keys`."""
+"""Annotations of the secret LOCK."""
 _LOCK_SECONDS = 60
 """Longest that a change takes."""
 _CLICKHOUSE_HTTP = 8123
@@ -66,7 +66,7 @@ class Cloud:
         annotations only if its ETag is the one that was read, so one of them is the lock. Who
         holds it and dies is waited for a minute.
         """
-        lock = self.names.secret(KEYS)
+        lock = self.names.secret(LOCK)
         held = self._taken(lock)
         self._heads = {
             key.removeprefix(_HEAD): int(value)
@@ -172,15 +172,17 @@ class Cloud:
 
     def host(self) -> str:
         """Its domain, else its address."""
-        return self.settings.edge.domain or str(
-            self._gcloud(
-                "compute",
-                "addresses",
-                "describe",
-                self.names.address,
-                f"--region={self.settings.cloud.region}",
-            )["address"]
-        )
+        if self.settings.edge.domain:
+            return self.settings.edge.domain
+        zone = f"--zone={self.settings.cloud.zone_name}"
+        found = self._gcloud("compute", "instances", "describe", self.names.instance, zone)
+        try:
+            return str(found["networkInterfaces"][0]["accessConfigs"][0]["natIP"])
+        except (KeyError, IndexError, TypeError):
+            raise Failure(
+                f"The machine {self.names.instance} has no address to the outside: "
+                f"`pulumi up -s {self.names.stack}` gives it back."
+            ) from None
 
     @contextmanager
     def tunnel(self) -> Iterator[int]:

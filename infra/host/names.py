@@ -12,6 +12,9 @@ KEYS, EDGE, CLIENTS = "keys", "edge", "client-certificates"
 CLIENT_CA = "client-ca"
 """Our client CA's certificate and private key. The machine has no access to it: what it needs, the
 certificate, stands first in CLIENTS."""
+LOCK = "lock"
+"""A secret without any version: who changes the others marks it, so that two do not at once. Those
+who administer need to read and update it (its annotations); the machine has no access."""
 BUNDLE_OBJECT = "bundle.tar.gz.b64"
 """The rendered configuration in its bucket."""
 IAP_RANGE = "35.235.240.0/20"
@@ -43,7 +46,7 @@ class Names:
         return self.prefix
 
     def secret(self, which: str) -> str:
-        """A Secret Manager secret: KEYS, EDGE, CLIENTS, CLIENT_CA or one of `members`."""
+        """A Secret Manager secret: KEYS, EDGE, CLIENTS, CLIENT_CA, LOCK or one of `members`."""
         return f"{self.prefix}-{which}"
 
     def members(self, lists: int) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from stacks.home import PROJECT, Home
 STAND_IN = Path(__file__).parent / "gcloud.py"
 NAMES = Names("cloud", "lighthouse-1234")
 DECLARED = (
-    "keys", "edge", "client-certificates", "client-ca", "members-1", "members-2",
+    "lock", "keys", "edge", "client-certificates", "client-ca", "members-1", "members-2",
 )  # fmt: skip
 """What `pulumi up -s cloud` declares, without a version."""
 
@@ -109,7 +109,7 @@ class Desk:
 
     def annotations(self) -> dict[str, str]:
         """Of the secret that is the lock."""
-        file = self.gcloud / "secrets" / f"{NAMES.secret('keys')}.json"
+        file = self.gcloud / "secrets" / f"{NAMES.secret('lock')}.json"
         found: dict[str, str] = json.loads(file.read_text())["annotations"]
         return found
 

@@ -176,8 +176,9 @@ def main() -> None:
             ]
         case ["secrets", "versions", "destroy", version]:
             answer = secrets.destroy(options["secret"], version)
-        case ["compute", "addresses", "describe", _]:
-            answer = {"address": "203.0.113.7"}
+        case ["compute", "instances", "describe", _]:
+            outside = {"name": "external-nat", "natIP": "203.0.113.7", "type": "ONE_TO_ONE_NAT"}
+            answer = {"networkInterfaces": [{"networkIP": "10.0.0.2", "accessConfigs": [outside]}]}
         case ["compute", "start-iap-tunnel", *_]:
             tunnel(options)
         case _:

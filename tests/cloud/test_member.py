@@ -188,7 +188,7 @@ def test_what_was_just_written_is_built_on_though_latest_lags_behind(desk: Desk)
 
 def test_who_is_at_it_is_waited_for(desk: Desk) -> None:
     desk.ok("member", "keys", "--on", "cloud")
-    file = desk.gcloud / "secrets" / f"{NAMES.secret('keys')}.json"
+    file = desk.gcloud / "secrets" / f"{NAMES.secret('lock')}.json"
     free = json.loads(file.read_text())
     held = {**free, "annotations": {**free["annotations"], "telemetry-lock": "0123"}}
     file.write_text(json.dumps(held))
@@ -206,7 +206,7 @@ def test_who_died_at_it_is_not_waited_for_for_ever(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.ok("member", "keys", "--on", "cloud")
-    file = desk.gcloud / "secrets" / f"{NAMES.secret('keys')}.json"
+    file = desk.gcloud / "secrets" / f"{NAMES.secret('lock')}.json"
     left = json.loads(file.read_text())
     left["annotations"]["telemetry-lock"] = "0123"
     file.write_text(json.dumps(left))
@@ -354,7 +354,7 @@ def test_what_google_refuses_is_said_with_its_mend(desk: Desk, failure: str, men
 
 
 def test_before_the_first_pulumi_up_the_mend_is_named(desk: Desk) -> None:
-    (desk.gcloud / "secrets" / NAMES.secret("keys")).rmdir()
+    (desk.gcloud / "secrets" / NAMES.secret("lock")).rmdir()
     done = desk.run("member", "add", "Anna", "--on", "cloud")
     assert (done.returncode, "pulumi up -s cloud" in done.stderr) == (1, True)
     # A project that is not named is a matter of settings.
