@@ -65,7 +65,9 @@ class Secrets:
             pairs = dict(each.split("=", 1) for each in annotations.split(","))
             now["annotations"] = {**now.get("annotations", {}), **pairs}
             now["etag"] = f'"{int(etag.strip(chr(34))) + 1}"'
-            (self.folder(secret).parent / f"{secret}.json").write_text(json.dumps(now))
+            fresh = FOLDER / "fresh"
+            fresh.write_text(json.dumps(now))
+            fresh.replace(self.folder(secret).parent / f"{secret}.json")
         return now
 
     def versions(self, secret: str) -> list[tuple[int, str, Path]]:

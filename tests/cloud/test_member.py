@@ -170,8 +170,9 @@ def test_many_at_once_lose_nothing(desk: Desk, tmp_path: Path) -> None:
         each.start("member", "add", f"Member {number}", "--on", "cloud", "--json")
         for number, each in enumerate(desks)
     ]
-    given = [json.loads(process.communicate(timeout=120)[0]) for process in running]
-    leaving.communicate(timeout=120)
+    ended = [process.communicate(timeout=120) for process in (*running, leaving)]
+    assert [each.returncode for each in (*running, leaving)] == [0] * 5, ended
+    given = [json.loads(stdout) for stdout, _ in ended[:4]]
     assert set(logins(desk)) == {each["id"] for each in given} - {leaves["id"]}
     assert all(lets_in(each, logins(desk)[each["id"]]) == (True, True) for each in given)
 
