@@ -335,7 +335,7 @@ class Context(_Group):
 
 
 class Cloud(_Group):
-    """Where the shared endpoint runs: read by the `cloud` stack and `telemetry --on cloud` only."""
+    """Where the shared endpoint runs: read by the `cloud` stack and commands with `--on cloud`."""
 
     project: str = Field("", description="id of the Google Cloud project")
     region: str = Field(

@@ -1,6 +1,6 @@
 """Names of what a `cloud` stack has in its Google Cloud project.
 
-Fixed by the name of the stack, so that `telemetry --on cloud` finds everything without asking
+Fixed by the name of the stack, so that a command with `--on cloud` finds everything without asking
 Pulumi.
 """
 
@@ -60,5 +60,5 @@ class Names:
 
     @property
     def backup_bucket(self) -> str:
-        """Where `telemetry --on cloud backup` writes."""
+        """Where backups of it go."""
         return f"{self.project}-{self.prefix}-backups"
