@@ -7,11 +7,12 @@ plain processes (`stacks/embedded`) renders the same configuration with other ad
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from infra import prometheus, versions
 from infra.collector.config import collector_config, render
 from infra.collector.placement import Placement
+from infra.edge import caddy
 from infra.identity import Hash, Login
 from infra.secrets import Secrets
 from infra.settings import Settings
@@ -25,11 +26,30 @@ COLLECTOR = "collector"
 SCHEMA = "schema"
 PROMETHEUS = "prometheus"
 QUEUE_OWNER = "queue-owner"
+EDGE = "edge"
+
+RUN, DISK = "@RUN@", "@DISK@"
+"""On the cloud's machine: what is gone with a restart (secrets too), and the data disk."""
+EDGE_LOG = "@EDGE_LOG@"
+"""A folder with a name that nobody guesses: ClickHouse reads the edge's log from it, and would read
+it to whoever knows the name (infra/warehouse/ddl/0013_access_log.sql)."""
+NETWORK = "172.30.77.0/24"
+ADDRESSES = {
+    EDGE: "172.30.77.2",
+    CLICKHOUSE: "172.30.77.3",
+    COLLECTOR: "172.30.77.4",
+    SCHEMA: "172.30.77.5",
+}
+"""In the network of the cloud's machine, so that ClickHouse knows from where who may log in."""
+EDGE_CONFIG, EDGE_ADMIN = "/etc/caddy/caddy.json", "/run/caddy/admin"
+"""In the container of the edge: its configuration, and the socket to reload it by."""
 
 _SECRETS = "/etc/otelcol-contrib/secrets"
 _STATE = "/var/lib/otelcol"
 _OTLP_HTTP, _OTLP_GRPC, _HEALTH, _METRICS, _CLICKHOUSE_HTTP = 4318, 4317, 13133, 8888, 8123
 _PROMETHEUS = 9090
+_OTLP_TOKENS, _HTTPS, _HTTP = 4319, 8443, 8080
+_EDGE_MIB, _EDGE_CPUS = 192, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +64,21 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """A port published on the machine's loopback address."""
+    """A port published on the machine's loopback address; on the cloud's machine, on all."""
 
     machine: int
     container: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount:
+    """A folder of the cloud's machine in a container. Never a single file: one that is replaced
+    would stay what it was."""
+
+    machine: str
+    """Below RUN or DISK."""
+    container: str
+    read_only: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +117,10 @@ class Service:
     health: Health | None = None
     one_shot: bool = False
     stop_seconds: int = 10
+    mounts: tuple[Mount, ...] = ()
+    """Instead of `volumes`, on the cloud's machine; `files` lie in them."""
+    capabilities: tuple[str, ...] = ()
+    """Those that a container keeps."""
 
 
 def services(settings: Settings, secrets: Secrets) -> tuple[Service, ...]:
@@ -177,8 +212,9 @@ def _queue_owner(settings: Settings) -> Service:
     )
 
 
-def _collector(settings: Settings, secrets: Secrets) -> Service:
-    placement = Placement(
+def _placement() -> Placement:
+    """Where a collector in a container finds things."""
+    return Placement(
         listen="0.0.0.0",
         otlp_http_port=_OTLP_HTTP,
         otlp_grpc_port=_OTLP_GRPC,
@@ -190,6 +226,10 @@ def _collector(settings: Settings, secrets: Secrets) -> Service:
         queue=f"{_STATE}/queue",
         aside=f"{_STATE}/aside",
     )
+
+
+def _collector(settings: Settings, secrets: Secrets) -> Service:
+    placement = _placement()
     ports = settings.ports
     return Service(
         name=COLLECTOR,
@@ -249,6 +289,127 @@ def _schema(settings: Settings, secrets: Secrets) -> Service:
         scratch=("/var/lib/clickhouse",),
         after=(CLICKHOUSE, COLLECTOR),
         health=Health(command=("/bin/sh", "/schema/runner.sh", "probe"), interval=10, retries=6),
+    )
+
+
+def cloud_services(settings: Settings) -> tuple[Service, ...]:
+    """All services of the cloud's machine, in the order they start.
+
+    Of `files`, those that hold secrets are missing: the machine writes them (infra/host/apply.sh).
+    """
+    nobody = Secrets(
+        member="", admin_password="", ingest_password="", member_password="", pseudonym_key=""
+    )
+    return (
+        _cloud_clickhouse(_clickhouse(settings, nobody), settings),
+        _cloud_schema(_schema(settings, nobody)),
+        _cloud_collector(_collector(settings, nobody), settings),
+        _edge(settings),
+    )
+
+
+def _cloud_clickhouse(service: Service, settings: Settings) -> Service:
+    folder = "/etc/clickhouse-server"
+    return replace(
+        service,
+        files=(
+            File(
+                path=f"{folder}/config.d/telemetry.xml",
+                text=server.image_config_xml(settings, behind_edge=True),
+            ),
+        ),
+        ports=(Port(machine=_CLICKHOUSE_HTTP, container=_CLICKHOUSE_HTTP),),
+        volumes=(),
+        mounts=(
+            *(
+                Mount(machine=f"{RUN}/config/clickhouse/{name}", container=f"{folder}/{name}")
+                for name in ("config.d", "users.d")
+            ),
+            Mount(machine=f"{DISK}/clickhouse", container="/var/lib/clickhouse", read_only=False),
+            # From where the access log of the edge is read.
+            Mount(machine=f"{DISK}/edge-log", container="/var/lib/clickhouse/user_files/edge"),
+        ),
+        scratch=("/tmp", "/var/log/clickhouse-server"),
+    )
+
+
+def _cloud_schema(service: Service) -> Service:
+    """Applies what is pending and ends: nobody watches it there."""
+    return replace(
+        service,
+        command=("apply",),
+        environment=tuple(
+            (name, value) for name, value in service.environment if name == "CLICKHOUSE_URL"
+        ),
+        files=tuple(file for file in service.files if not file.secret),
+        mounts=(Mount(machine=f"{RUN}/config/schema", container="/schema"),),
+        scratch=(*service.scratch, "/tmp"),
+        after=(CLICKHOUSE,),
+        health=None,
+        one_shot=True,
+    )
+
+
+def _cloud_collector(service: Service, settings: Settings) -> Service:
+    folder = "/etc/otelcol-contrib"
+    placement = replace(
+        _placement(),
+        logins=f"{_SECRETS}/htpasswd",
+        oidc_port=_OTLP_TOKENS,
+        oidc_keys=f"{_SECRETS}/oidc-keys.json",
+    )
+    config = render(collector_config(settings, placement))
+    return replace(
+        service,
+        files=(File(path=f"{folder}/config.yaml", text=config),),
+        ports=(),
+        volumes=(),
+        mounts=(
+            Mount(machine=f"{RUN}/config/collector", container=folder),
+            Mount(machine=f"{DISK}/queue", container=_STATE, read_only=False),
+        ),
+        after=(CLICKHOUSE, SCHEMA),
+    )
+
+
+def _edge(settings: Settings) -> Service:
+    folder, data, log, run = "/etc/caddy", "/data", "/var/log/caddy", "/run/caddy"
+    placement = caddy.Placement(
+        listen=f":{_HTTPS}",
+        listen_plain=f":{_HTTP}",
+        ingest=f"{COLLECTOR}:{_OTLP_HTTP}",
+        ingest_tokens=f"{COLLECTOR}:{_OTLP_TOKENS}",
+        health=f"{COLLECTOR}:{_HEALTH}",
+        warehouse=f"{CLICKHOUSE}:{_CLICKHOUSE_HTTP}",
+        secrets=f"{folder}/secrets",
+        data=data,
+        log=f"{log}/{EDGE_LOG}",
+        admin=EDGE_ADMIN,
+    )
+    return Service(
+        name=EDGE,
+        image=settings.images.edge or versions.EDGE_IMAGE,
+        memory_mib=_EDGE_MIB,
+        cpus=_EDGE_CPUS,
+        entrypoint=("caddy",),
+        command=("run", "--config", EDGE_CONFIG),
+        environment=(("GOMEMLIMIT", f"{_EDGE_MIB * 8 // 10}MiB"), ("HOME", run)),
+        files=(File(path=EDGE_CONFIG, text=caddy.render(caddy.config(settings, placement))),),
+        ports=(
+            Port(machine=443, container=_HTTPS),
+            *((Port(machine=80, container=_HTTP),) if settings.edge.acme else ()),
+        ),
+        mounts=(
+            Mount(machine=f"{RUN}/config/edge", container=folder),
+            Mount(machine=f"{DISK}/caddy", container=data, read_only=False),
+            Mount(machine=f"{DISK}/edge-log", container=log, read_only=False),
+        ),
+        scratch=(run,),
+        after=(COLLECTOR,),
+        # The image's program has it as a file capability, and does not start where it is not to be
+        # had; the ports it listens on would not need it.
+        capabilities=("NET_BIND_SERVICE",),
+        stop_seconds=15,
     )
 
 

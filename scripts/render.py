@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 from infra import client
+from infra.host import bundle, cloud_init
+from infra.host.names import Names
 from infra.secrets import Secrets
 from infra.services import services
 from infra.settings import Settings
@@ -34,7 +36,42 @@ def rendered() -> dict[Path, str]:
     with_prometheus = _stacks(Settings(backend="both"), GOLDEN / "prometheus")
     default = set(found.values())
     found |= {path: text for path, text in with_prometheus.items() if text not in default}
+    plainly = _cloud(Settings.model_validate(_CLOUD), GOLDEN / "cloud")
+    richly = _cloud(Settings.model_validate(_CLOUD_WITH_ALL), GOLDEN / "cloud-with-all")
+    same = set(plainly.values())
+    found |= {**plainly, **{path: text for path, text in richly.items() if text not in same}}
     return {**found, **docs.documents()}
+
+
+_CLOUD = {
+    "cloud": {"project": "my-project"},
+    "edge": {"allowedRanges": ["203.0.113.0/24"]},
+    "privacy": {"cohortFloor": 3},
+}
+_CLOUD_WITH_ALL = {
+    **_CLOUD,
+    "context": {"team": "book"},
+    "edge": {
+        "allowedRanges": ["0.0.0.0/0"],
+        "domain": "telemetry.example.org",
+        "acmeEmail": "operator@example.org",
+        "clientCertificates": True,
+    },
+    "identity": {"oidcIssuer": "https://login.example.org", "oidcAudience": "telemetry"},
+}
+
+
+def _cloud(settings: Settings, folder: Path) -> dict[Path, str]:
+    """What the machine of the `cloud` stack is given, but for what is copied as it is."""
+    found = {
+        folder / "bundle" / path: text
+        for path, text in bundle.files(settings, "cloud").items()
+        if not path.endswith((".sql", ".awk", "/runner.sh", "/limit.sh"))
+        and path not in ("apply.sh", "config/schema/views.tsv")
+    }
+    names = Names(stack="cloud", project=settings.cloud.project)
+    found[folder / "user-data.yaml"] = cloud_init.user_data(settings, names)
+    return found
 
 
 def _stacks(settings: Settings, folder: Path) -> dict[Path, str]:

@@ -28,6 +28,8 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+from tests.debian import NoProgramError, need
+
 DEFAULT_SOCKETS = (
     Path("/var/run/docker.sock"),
     Path.home() / ".docker/run/docker.sock",
@@ -86,25 +88,14 @@ def _answers(host: str) -> bool:
 
 def _need_programs() -> None:
     """Makes sure that dockerd and iptables are there, installing them where that is possible."""
-    missing = [name for name in ("dockerd", "iptables") if shutil.which(name) is None]
     if os.geteuid() != 0:
         raise NoEngineError(
             "no Docker engine answers, and only root may start one: start Docker first"
         )
-    if not missing:
-        return
-    if shutil.which("apt-get") is None:
-        raise NoEngineError(
-            f"no Docker engine answers, {', '.join(missing)} not found, and no apt-get"
-        )
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", "docker.io", "iptables"]
-    for command in (["apt-get", "update", "-q"], install):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise NoEngineError(
-            f"no Docker engine answers and {' '.join(install)} failed: {done.stderr}"
-        )
+    try:
+        need(("dockerd", "iptables"), ("docker.io", "iptables"))
+    except NoProgramError as reason:
+        raise NoEngineError(f"no Docker engine answers, and {reason}") from None
 
 
 @contextlib.contextmanager

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Where things are on the machine; sourced by the other scripts. What host.env says wins, so that the
+# whole can be tried below another root, with stand-ins for Google's endpoints.
+# shellcheck disable=SC2034,SC1090
+
+[ ! -f "${TELEMETRY_ENV:=/etc/telemetry/host.env}" ] || . "$TELEMETRY_ENV"
+: "${ROOT:=}"
+: "${RUN:=$ROOT/run/telemetry}"
+: "${DISK:=$ROOT/mnt/disks/telemetry}"
+: "${UNITS:=$ROOT/etc/systemd/system}"
+: "${METADATA:=http://metadata.google.internal}"
+: "${SECRET_MANAGER:=https://secretmanager.googleapis.com}"
+: "${STORAGE:=https://storage.googleapis.com}"
+: "${HTTPS_PORT:=443}" "${HTTP_PORT:=80}" "${QUERY_PORT:=8123}"
+: "${OWNER:=101}"
+
+# Into the journal.
+say() { printf 'telemetry: %s\n' "$*" >&2; }
+
+# The same, but not again every twenty seconds: when it changes, and every ten minutes.
+say_once() {
+    what=$1; shift
+    mkdir -p "$RUN/said"
+    if [ -n "$(find "$RUN/said/$what" -mmin -10 2>/dev/null)" ] && [ "$(cat "$RUN/said/$what")" = "$*" ]; then
+        return
+    fi
+    printf '%s' "$*" > "$RUN/said/$what"
+    say "$*"
+}
+
+settled() { rm -f "$RUN/said/$1"; }
