@@ -434,7 +434,13 @@ def users_xml(
     secrets: Secrets, *, loopback_default: bool, logins: Sequence[Login] = (), now: int = 0
 ) -> str:
     """ClickHouse's users for a member's machine: its member, and further logins (at Unix time
-    `now`) where others ask there too."""
+    `now`) where others ask there too. Raises ValueError for such logins on libchdb."""
+    if loopback_default and logins:
+        raise ValueError(
+            "ClickHouse as a library opens the files of its owner to everyone who may ask it "
+            "something (the function file()), so it has one login. Others can have logins where "
+            "ClickHouse is a server of its own: `make local`."
+        )
     member = Login(id=secrets.member, query=(Hash(access.password_hash(secrets.member_password)),))
     return access.expand(
         access.templates(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -50,10 +50,9 @@ def _oneself(on: str) -> Connect:
 
 @contextmanager
 def _administrator(on: str) -> Iterator[Connect]:
-    """Logs in to read what is about everybody: on this machine its member, elsewhere the
-    administrator."""
+    """Logs in as the administrator, to read what is about everybody."""
     if not on:
-        yield _oneself(on)
+        yield lambda: warehouse.reading(warehouse.as_admin(*_own()))
         return
     from scripts import cloud, endpoint
 
@@ -785,14 +784,17 @@ def purge(
 @_command
 def report(
     about: Annotated[
-        Literal["month", "retention", "governance"], typer.Argument(help="What it is about.")
+        Literal["month", "retention", "governance", "access"],
+        typer.Argument(help="What it is about."),
     ],
     month: Annotated[
         str, typer.Option(help="Of `month`: such as 2026-11; empty: this one, UTC.")
     ] = "",
     day: Annotated[
         str,
-        typer.Option(help="Of `retention` and `governance`: as of that day, such as 2026-11-23."),
+        typer.Option(
+            help="Of `retention`, `governance` and `access`: as of that day, such as 2026-11-23."
+        ),
     ] = "",
     form: Annotated[
         Literal["md", "html", "csv", "json"] | None,
@@ -808,13 +810,15 @@ def report(
     on: On = "",
 ) -> None:
     """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went; what is
-    held, for how long, and what was deleted; or who waits for a purge, and what is overdue."""
+    held, for how long, and what was deleted; who waits for a purge, and what is overdue; or who
+    asked what in the thirty days before, and what was refused."""
     from scripts import report as reporting
     from scripts.report_text import Page
 
     if (day and about == "month") or (month and about != "month"):
         raise Misuse(
-            "--month belongs to `report month`, --day to `report retention` and `governance`."
+            "--month belongs to `report month`, --day to `report retention`, `governance` and "
+            "`access`."
         )
     first, until = reporting.first_day(month), reporting.last_moment(day)
     form = reporting.format_of(form, output)
@@ -822,9 +826,13 @@ def report(
     if about == "month":
         made = reporting.ask(_oneself(on), first)
     else:
-        with _administrator(on) as connect:
+        # On one's own machine one need not be the administrator, but to see who asked what.
+        everybody = _administrator(on) if on or about == "access" else nullcontext(_oneself(on))
+        with everybody as connect:
             if about == "retention":
                 made = reporting.ask_retention(connect, until)
+            elif about == "access":
+                made = reporting.ask_access(connect, until)
             else:
                 made = reporting.ask_governance(connect, until)
     text = reporting.rendered(made, form)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from infra.settings import Ports
-from infra.warehouse import names
 from scripts import member, warehouse
 from scripts.cloud import Cloud
 from scripts.credentials import MACHINE, Credentials
@@ -85,10 +84,4 @@ def administering(cloud: Cloud) -> Iterator[warehouse.Connect]:
     secrets = member.keys_of(cloud)
     with cloud.tunnel() as port:
         settings = cloud.settings.model_copy(update={"ports": Ports(clickhouse_http=port)})
-
-        def connect() -> Client:
-            client = warehouse.as_admin(settings, secrets)
-            client.database = names.DATABASE  # a question need not name it
-            return client
-
-        yield connect
+        yield lambda: warehouse.reading(warehouse.as_admin(settings, secrets))

@@ -1,9 +1,9 @@
 """`telemetry report`: one page to read or hand on. `month`: what a month cost and how it went;
 `retention`: what is held, for how long, and what went; `governance`: what became of what was
-promised.
+promised; `access`: who asked what, and what they were refused.
 
-Each section is a question of its own, in queries/report/, queries/retention/ and
-queries/governance/, asked as the member.
+Each section is a question of its own, in queries/report/, queries/retention/, queries/governance/
+and queries/access/, asked as the member; those of access as the administrator.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from scripts import queries, query, report_html, report_text
+from scripts import queries, query, report_html, report_text, warehouse
 from scripts.errors import Failure, Misuse
-from scripts.report_text import Governance, Page, Report, Retention, Row, Section
+from scripts.report_text import Access, Governance, Page, Report, Retention, Row, Section
 from scripts.warehouse import Connect
 from stacks.home import PROJECT
 
 FOLDER = PROJECT / "queries" / "report"
 RETENTION = PROJECT / "queries" / "retention"
 GOVERNANCE = PROJECT / "queries" / "governance"
+ACCESS = PROJECT / "queries" / "access"
 Format = Literal["md", "html", "csv", "json"]
 
 TITLES = {
@@ -52,6 +53,14 @@ RETENTION_TITLES = {
     "coverage": "When it was made",
 }
 GOVERNANCE_TITLES = {"purges": "Purge requests", "kept-out": "Kept out"}
+ACCESS_TITLES = {
+    "people": "Who asked how much",
+    "logins": "Failed logins",
+    "denied": "Denied",
+    "addresses": "From where",
+    "edge": "Refused at the edge",
+    "coverage": "What this is made of",
+}
 _OF_RETENTION = ("classes", "deletions")
 """What governance shows of the retention report."""
 
@@ -128,6 +137,17 @@ def ask_governance(connect: Connect, until: datetime) -> Governance:
             *(section for section in held if section),
         ),
     )
+
+
+def ask_access(connect: Connect, until: datetime) -> Access:
+    """The thirty days before a moment, asked as the administrator."""
+    client = connect()
+    warehouse.refresh_audit(client)
+    client.close_connections()
+    # The second that is not over counts.
+    given = {"until": f"{until + timedelta(seconds=1):%Y-%m-%d %H:%M:%S}"}
+    answer = _answers(connect, ACCESS, given)
+    return Access(until=until, sections=tuple(answer(*each) for each in ACCESS_TITLES.items()))
 
 
 def _answers(

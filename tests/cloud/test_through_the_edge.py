@@ -68,7 +68,6 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
         edge.placement = replace(
             edge.placement, warehouse=f"127.0.0.1:{stack.settings.ports.clickhouse_http}"
         )
-        stack.admin(f"CREATE DATABASE IF NOT EXISTS {names.TEAM_DATABASE}")
         _install(desk, edge)
         edge.start()
         yield Endpoint(desk, edge, stack, people, given)
@@ -109,6 +108,12 @@ def test_one_asks_as_oneself_and_the_database_is_that_of_the_role(endpoint: Endp
 def test_a_shipped_question_is_asked_there(endpoint: Endpoint) -> None:
     anna = endpoint.people["anna"]
     assert json.loads(anna.ok("query", "sessions", "--on", "cloud", "--json")) == []
+
+
+def test_a_coordinator_has_the_report_of_a_month(endpoint: Endpoint) -> None:
+    cora = endpoint.people["cora"]
+    made = json.loads(cora.ok("report", "month", "--format", "json", "--on", "cloud"))
+    assert "coverage" in made["sections"]
 
 
 def test_parameters_and_errors_come_through(endpoint: Endpoint) -> None:
@@ -203,7 +208,7 @@ def test_the_administrator_comes_through_the_tunnel_which_ends_with_the_command(
 ) -> None:
     desk, stack = endpoint.desk, endpoint.stack
     _as_if_it_were_the_machine(endpoint)
-    for about in ("retention", "governance"):
+    for about in ("retention", "governance", "access"):
         assert desk.ok("report", about, "--on", "cloud")
     _gone(desk)
     call = next(each for each in reversed(desk.calls()) if "start-iap-tunnel" in each["argv"])
