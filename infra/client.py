@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from infra.collector import rules
@@ -34,8 +34,19 @@ class WorkContext:
     git_branch: str = ""
 
 
-def enabled(settings: Settings, context: WorkContext) -> tuple[Variable, ...]:
-    """Variables that switch telemetry on, towards the collector on this machine."""
+@dataclass(frozen=True)
+class Login:
+    """Where a collector asks who sends: its address, and the HTTP header that says so."""
+
+    endpoint: str
+    authorization: str = field(repr=False)
+
+
+def enabled(
+    settings: Settings, context: WorkContext, login: Login | None = None
+) -> tuple[Variable, ...]:
+    """Variables that switch telemetry on, towards the collector on this machine. With a `login`
+    they hold a secret."""
     switched_on = (
         Variable("CLAUDE_CODE_ENABLE_TELEMETRY", "1", "The main switch."),
         Variable("OTEL_LOGS_EXPORTER", "otlp", "Events: prompts, requests, tools, errors."),
@@ -47,9 +58,10 @@ def enabled(settings: Settings, context: WorkContext) -> tuple[Variable, ...]:
         ),
         Variable(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
-            f"http://127.0.0.1:{settings.ports.otlp_http}",
+            login.endpoint if login else f"http://127.0.0.1:{settings.ports.otlp_http}",
             "The collector on this machine.",
         ),
+        *_authorization(login),
         Variable(
             "OTEL_LOGS_EXPORT_INTERVAL",
             "2000",
@@ -78,6 +90,14 @@ def enabled(settings: Settings, context: WorkContext) -> tuple[Variable, ...]:
         *switched_on,
         Variable("OTEL_RESOURCE_ATTRIBUTES", attributes, "What the work is filed under."),
     )
+
+
+def _authorization(login: Login | None) -> tuple[Variable, ...]:
+    """Percent-encoded, as the client expects it."""
+    if login is None:
+        return ()
+    value = f"Authorization={quote(login.authorization, safe='')}"
+    return (Variable("OTEL_EXPORTER_OTLP_HEADERS", value, "Who sends, on a shared machine."),)
 
 
 def _texts(level: rules.Level) -> tuple[Variable, ...]:

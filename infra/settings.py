@@ -337,7 +337,7 @@ class Context(_Group):
 
 
 class Cloud(_Group):
-    """Where the shared endpoint runs: read by the `cloud` stack and `telemetry --on cloud` only."""
+    """Where the shared endpoint runs: read by the `cloud` stack and commands with `--on cloud`."""
 
     project: str = Field("", description="id of the Google Cloud project")
     region: str = Field(
@@ -720,14 +720,14 @@ def member_values(home: Path) -> dict[str, Any]:
     return _yaml(member_file(home))
 
 
-def load_cloud(project: Path) -> Settings:
-    """Settings of the shared endpoint, from the files of the clone alone: it is the team's, so what
-    a member set for themselves does not count. Raises SettingsError."""
+def load_cloud(project: Path, stack: str = "cloud") -> Settings:
+    """Settings of the shared endpoint that this Pulumi stack is, from the files of the clone alone:
+    it is the team's, so what a member set for themselves does not count. Raises SettingsError."""
     return for_cloud(
         validated(
             (
                 project_defaults(project / "Pulumi.yaml"),
-                stack_values(project / "Pulumi.cloud.yaml"),
+                stack_values(project / f"Pulumi.{stack}.yaml"),
             )
         )
     )

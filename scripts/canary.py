@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from infra.collector import rules
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import files, otlp, verify, warehouse
+from scripts import files, member, otlp, verify, warehouse
 from scripts.errors import Failure
 from stacks.home import Home, write_private
 
@@ -130,7 +130,7 @@ def canary(settings: Settings, home: Home) -> Verdict:
     began = time.time()
     client = warehouse.as_admin(settings, home.secrets())
     try:
-        _send(settings, plants, run)
+        _send(settings, plants, run, member.own_authorization(settings, home))
         _wait(client, settings, len(plants), run)
         rows = list(_rows(client, run))
         written = list(_written(home, began))
@@ -169,7 +169,7 @@ def _pairs(keys: Iterable[str], text: str) -> list[dict[str, Any]]:
     return [{"key": key, "value": _value(text)} for key in keys]
 
 
-def _send(settings: Settings, plants: Sequence[Plant], run: str) -> None:
+def _send(settings: Settings, plants: Sequence[Plant], run: str, authorization: str) -> None:
     texts = (*_TEXTS, *(each.name for each in rules.content("full")))
     now = str(time.time_ns())
     mark = {"key": otlp.SYNTHETIC, "value": _value(run)}
@@ -205,9 +205,9 @@ def _send(settings: Settings, plants: Sequence[Plant], run: str) -> None:
             {"resource": resource, "scopeMetrics": [{"scope": scope, "metrics": [metric]}]}
         )
     endpoint = f"http://127.0.0.1:{settings.ports.otlp_http}"
-    otlp.send(endpoint, otlp.Request("logs", {"resourceLogs": logs}))
+    otlp.send(endpoint, otlp.Request("logs", {"resourceLogs": logs}), authorization)
     if settings.backend != "prometheus":
-        otlp.send(endpoint, otlp.Request("metrics", {"resourceMetrics": metrics}))
+        otlp.send(endpoint, otlp.Request("metrics", {"resourceMetrics": metrics}), authorization)
 
 
 def _wait(client: Client, settings: Settings, count: int, run: str) -> None:

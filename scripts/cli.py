@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, ParamSpec, TypeVar
+from typing import Annotated, Literal
 
 import typer
 
-from infra.settings import Settings, SettingsError, load
+from infra.secrets import Secrets
+from infra.settings import Settings, load
+from scripts import warehouse
+from scripts.commands import Json, On, Yes
+from scripts.commands import agreed as _agreed
+from scripts.commands import command as _command
 from scripts.console import out, print_json, say
 from scripts.errors import Failure, Misuse
+from scripts.member_commands import app as member_app
+from scripts.warehouse import Connect
 from stacks import home as homes
 from stacks.home import PROJECT, Home, HomeError
 
@@ -25,37 +32,37 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(member_app, name="member")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Chapter = Annotated[str, typer.Option(help="What is worked on; else found by path or branch.")]
 
-P = ParamSpec("P")
-R = TypeVar("R")
+
+def _oneself(on: str) -> Connect:
+    """Logs in as whoever asks: to this machine's store, or to the one that `--on` names."""
+    if not on:
+        return lambda: warehouse.as_member(*_own())
+    from scripts import credentials, endpoint
+
+    home = homes.find()
+    given = credentials.needed(home, on)
+    return lambda: endpoint.as_person(home, given)
 
 
-def _command(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn what is not so into a message and an exit code: 1 not so, 2 used wrongly."""
+@contextmanager
+def _administrator(on: str) -> Iterator[Connect]:
+    """Logs in as the administrator, to read what is about everybody."""
+    if not on:
+        yield lambda: warehouse.reading(warehouse.as_admin(*_own()))
+        return
+    from scripts import cloud, endpoint
 
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except (Failure, HomeError) as error:
-            say(str(error))
-            raise typer.Exit(1) from None
-        except (Misuse, SettingsError) as error:
-            say(str(error))
-            raise typer.Exit(2) from None
-
-    return run
+    with endpoint.administering(cloud.open_cloud(on)) as connect:
+        yield connect
 
 
-def _agreed(question: str) -> bool:
-    """Ask whoever is there. Raises Misuse where nobody is."""
-    if not sys.stdin.isatty():
-        raise Misuse("Nobody is there to ask: repeat with --yes if you mean it.")
-    return typer.confirm(question, default=False)
+def _own() -> tuple[Settings, Secrets]:
+    settings, home = _state()
+    return settings, home.secrets()
 
 
 def _state() -> tuple[Settings, Home]:
@@ -230,6 +237,7 @@ def verify(
     """Send a recorded session through the collector, read it back, compare, remove it."""
     from dataclasses import asdict
 
+    from scripts import member as members
     from scripts import verify as verifying
 
     settings, home = _state()
@@ -246,7 +254,8 @@ def verify(
         if not found.well:
             raise Failure(found.said)
         return
-    verdict = verifying.verify(settings, home.secrets())
+    authorization = members.own_authorization(settings, home)
+    verdict = verifying.verify(settings, home.secrets(), authorization)
     if json:
         print_json({**asdict(verdict), "well": verdict.well})
     elif verdict.well:
@@ -564,6 +573,7 @@ def query(
     names: Annotated[
         bool, typer.Option("--names", help="Show names that `telemetry who` knows, not ids.")
     ] = False,
+    on: On = "",
 ) -> None:
     """Ask ClickHouse as yourself, by name or by SQL: you see your own rows, each event once."""
     from scripts import queries
@@ -585,12 +595,11 @@ def query(
     if name:
         shipped = queries.named(name)
         sql, parameters = shipped.sql, shipped.arguments(parameters)
-    settings, home = _state()
-    columns, rows = asking.ask(settings, home.secrets(), sql, parameters)
+    columns, rows = asking.ask(_oneself(on), sql, parameters)
     if names:
         from scripts import who as naming
 
-        known = naming.directory(home)
+        known = naming.directory(homes.find())
         rows = [[known.get(cell, cell) if isinstance(cell, str) else cell for cell in row]
                 for row in rows]  # fmt: skip
     asking.show(columns, rows, form)
@@ -643,7 +652,6 @@ def prices(
     from infra.warehouse.prices import FILE, PARTS, price_list
     from scripts import prices as pricing
     from scripts import query as asking
-    from scripts import warehouse
 
     given = (input_, output, cache_write_5m, cache_write_1h, cache_read)
     usd = dict(zip(PARTS, given, strict=True))
@@ -799,6 +807,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="A file of its own instead of the terminal.")
     ] = None,
+    on: On = "",
 ) -> None:
     """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went; what is
     held, for how long, and what was deleted; who waits for a purge, and what is overdue; or who
@@ -813,17 +822,19 @@ def report(
         )
     first, until = reporting.first_day(month), reporting.last_moment(day)
     form = reporting.format_of(form, output)
-    settings, home = _state()
-    secrets = home.secrets()
     made: Page
     if about == "month":
-        made = reporting.ask(settings, secrets, first)
-    elif about == "retention":
-        made = reporting.ask_retention(settings, secrets, until)
-    elif about == "access":
-        made = reporting.ask_access(settings, secrets, until)
+        made = reporting.ask(_oneself(on), first)
     else:
-        made = reporting.ask_governance(settings, secrets, until)
+        # On one's own machine one need not be the administrator, but to see who asked what.
+        everybody = _administrator(on) if on or about == "access" else nullcontext(_oneself(on))
+        with everybody as connect:
+            if about == "retention":
+                made = reporting.ask_retention(connect, until)
+            elif about == "access":
+                made = reporting.ask_access(connect, until)
+            else:
+                made = reporting.ask_governance(connect, until)
     text = reporting.rendered(made, form)
     if output is None:
         print(text, end="")

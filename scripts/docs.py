@@ -186,8 +186,17 @@ def _commands() -> str:
     group: Any = typer.main.get_command(app)
     return _table(
         ("command", "what it does"),
-        ((f"`telemetry {name}`", _cell(each.help)) for name, each in group.commands.items()),
+        ((f"`telemetry {name}`", _cell(each.help)) for name, each in _below(group)),
     )
+
+
+def _below(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Commands of a group by name; of a group within it, each."""
+    for name, each in group.commands.items():
+        if hasattr(each, "commands"):
+            yield from _below(each, f"{before}{name} ")
+        else:
+            yield before + name, each
 
 
 def _targets() -> str:

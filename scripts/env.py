@@ -11,7 +11,8 @@ from typing import Literal
 
 from infra import client
 from infra.settings import Settings
-from scripts import context
+from scripts import context, credentials, member
+from scripts.credentials import MACHINE
 from scripts.errors import Failure
 from stacks.home import Home
 
@@ -27,9 +28,11 @@ def variables(
     """
     if home.paused.exists():
         return client.disabled()
+    given = member.own_credentials(settings, home) or credentials.known(home, MACHINE)
+    login = client.Login(given.ingest, given.authorization) if given and given.ingest else None
     if frozen:
-        return client.enabled(settings, client.WorkContext(team=settings.context.team))
-    return client.enabled(settings, context.of_folder(settings, folder, chapter=chapter))
+        return client.enabled(settings, client.WorkContext(team=settings.context.team), login)
+    return client.enabled(settings, context.of_folder(settings, folder, chapter=chapter), login)
 
 
 def rendered(found: Sequence[client.Variable], shell: Shell) -> str:

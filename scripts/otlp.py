@@ -88,14 +88,18 @@ def _fresh(run: str, value: str) -> str:
     return f"{prefix[0]}{other}" if prefix else other
 
 
-def send(endpoint: str, request: Request) -> None:
-    """POST one request. Raises Failure unless it is acknowledged."""
+def send(endpoint: str, request: Request, authorization: str = "") -> None:
+    """POST one request, with that header where there is one. Raises Failure unless it is
+    acknowledged."""
     try:
         reply = urllib3.request(
             "POST",
             f"{endpoint}/v1/{request.signal}",
             body=json.dumps(request.body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={
+                "Content-Type": "application/json",
+                **({"Authorization": authorization} if authorization else {}),
+            },
             timeout=10,
             retries=False,
         )

@@ -1,4 +1,4 @@
-"""`telemetry query`: ask the store as the member, who sees their own rows."""
+"""`telemetry query`: ask a store as oneself: a member sees their own rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from typing import Any, Literal
 from rich.table import Table
 from rich.text import Text
 
-from infra.secrets import Secrets
-from infra.settings import Settings
-from infra.warehouse import names
 from scripts import console, queries, warehouse
 from scripts.errors import Failure
 
@@ -22,18 +19,12 @@ Format = Literal["table", "json", "csv"]
 
 
 def ask(
-    settings: Settings,
-    secrets: Secrets,
-    sql: str,
-    parameters: dict[str, str],
-    *,
-    admin: bool = False,
+    connect: warehouse.Connect, sql: str, parameters: dict[str, str]
 ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-    """Column names and rows. `parameters` fill {name:Type} places. `admin`: not as the member."""
+    """Column names and rows. `parameters` fill {name:Type} places."""
     from clickhouse_connect.driver.exceptions import Error
 
-    client = (warehouse.as_admin if admin else warehouse.as_member)(settings, secrets)
-    client.database = names.DATABASE
+    client = connect()
     try:
         result = client.query(sql, parameters=parameters)
     except Error as error:

@@ -16,11 +16,10 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from infra.secrets import Secrets
-from infra.settings import Settings
 from scripts import queries, query, report_html, report_text, warehouse
 from scripts.errors import Failure, Misuse
 from scripts.report_text import Access, Governance, Page, Report, Retention, Row, Section
+from scripts.warehouse import Connect
 from stacks.home import PROJECT
 
 FOLDER = PROJECT / "queries" / "report"
@@ -100,11 +99,11 @@ def last_moment(day: str) -> datetime:
         raise Misuse(f"{day!r} is no day; write it as 2026-11-23.") from None
 
 
-def ask(settings: Settings, secrets: Secrets, month: date, today: date | None = None) -> Report:
+def ask(connect: Connect, month: date, today: date | None = None) -> Report:
     """All questions about a month; where it has no events, only what says so."""
     bare = Report(month=month, today=today or datetime.now(UTC).date(), sections=())
     given = {"month": month.isoformat(), "through": str(bare.through)}
-    answer = _answers(settings, secrets, FOLDER, given)
+    answer = _answers(connect, FOLDER, given)
 
     def told(name: str) -> Section:
         section = answer(name, TITLES[name])
@@ -115,20 +114,20 @@ def ask(settings: Settings, secrets: Secrets, month: date, today: date | None = 
     return replace(bare, sections=tuple(map(told, TITLES))) if found.has_data else found
 
 
-def ask_retention(settings: Settings, secrets: Secrets, until: datetime) -> Retention:
+def ask_retention(connect: Connect, until: datetime) -> Retention:
     """The newest retention report that was made by then; there may be none."""
-    answer = _answers(settings, secrets, RETENTION, {"until": f"{until:%Y-%m-%d %H:%M:%S}"})
+    answer = _answers(connect, RETENTION, {"until": f"{until:%Y-%m-%d %H:%M:%S}"})
     found = Retention(sections=(answer("coverage", RETENTION_TITLES["coverage"]),))
     if not found.has_data:
         return found
     return Retention(sections=tuple(answer(*each) for each in RETENTION_TITLES.items()))
 
 
-def ask_governance(settings: Settings, secrets: Secrets, until: datetime) -> Governance:
+def ask_governance(connect: Connect, until: datetime) -> Governance:
     """As of a moment."""
     given = {"until": f"{until:%Y-%m-%d %H:%M:%S}"}
-    own = _answers(settings, secrets, GOVERNANCE, given)
-    retention = ask_retention(settings, secrets, until)
+    own = _answers(connect, GOVERNANCE, given)
+    retention = ask_retention(connect, until)
     held = (retention.section(name) for name in _OF_RETENTION)
     return Governance(
         until=until,
@@ -140,24 +139,19 @@ def ask_governance(settings: Settings, secrets: Secrets, until: datetime) -> Gov
     )
 
 
-def ask_access(settings: Settings, secrets: Secrets, until: datetime) -> Access:
-    """The thirty days before a moment."""
-    client = warehouse.as_admin(settings, secrets)
+def ask_access(connect: Connect, until: datetime) -> Access:
+    """The thirty days before a moment, asked as the administrator."""
+    client = connect()
     warehouse.refresh_audit(client)
     client.close_connections()
     # The second that is not over counts.
     given = {"until": f"{until + timedelta(seconds=1):%Y-%m-%d %H:%M:%S}"}
-    answer = _answers(settings, secrets, ACCESS, given, admin=True)
+    answer = _answers(connect, ACCESS, given)
     return Access(until=until, sections=tuple(answer(*each) for each in ACCESS_TITLES.items()))
 
 
 def _answers(
-    settings: Settings,
-    secrets: Secrets,
-    folder: Path,
-    given: dict[str, str],
-    *,
-    admin: bool = False,
+    connect: Connect, folder: Path, given: dict[str, str]
 ) -> Callable[[str, str], Section]:
     """Asks a question of a folder by name; its title is given to the answer."""
     shipped = queries.shipped(folder)
@@ -166,11 +160,9 @@ def _answers(
         asked = shipped[name]
         known = {each.name for each in asked.parameters}
         columns, rows = query.ask(
-            settings,
-            secrets,
+            connect,
             asked.sql,
             asked.arguments({key: value for key, value in given.items() if key in known}),
-            admin=admin,
         )
         return Section(
             name=name.replace("-", "_"),

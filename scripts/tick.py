@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from infra.settings import Settings
-from scripts import backup, canary, cleanup, counters, limit, warehouse
+from scripts import backup, canary, cleanup, counters, limit, up, warehouse
 from scripts.errors import Failure, Misuse
 from stacks import stores
 from stacks.embedded.processes import Layout
@@ -45,6 +45,7 @@ def tick(settings: Settings, home: Home) -> list[Done]:
     tasks: list[tuple[str, bool, Callable[[], Done]]] = [
         ("canary", sends and canary_due(home), lambda: _canary(settings, home)),
         ("lapsed backups", backup.lapsed(settings, home), lambda: _lapsed(settings, home)),
+        ("members", stored and up.logins_lapsed(settings, home), lambda: _members(settings, home)),
         ("limit", stored, lambda: _limit(settings, home)),
         ("cleanup", stored and cleanup.is_due(home), lambda: _cleanup(settings, home)),
         ("backup", backup.due(settings, home), lambda: _backup(settings, home)),
@@ -109,6 +110,14 @@ def _limit(settings: Settings, home: Home) -> Done:
         return Done("limit", True, limit.enforce(settings, home))
     except Failure as failure:
         return Done("limit", False, str(failure))
+
+
+def _members(settings: Settings, home: Home) -> Done:
+    try:
+        up.up(settings, home)
+    except Failure as failure:
+        return Done("members", False, str(failure))
+    return Done("members", True, "credentials that have ended are shut out")
 
 
 def _cleanup(settings: Settings, home: Home) -> Done:

@@ -19,7 +19,7 @@ from infra import prometheus
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.warehouse import migrations
-from scripts import canary, counters, engine, ports, supervise, toolchain, verify, warehouse
+from scripts import canary, counters, engine, member, ports, supervise, toolchain, verify, warehouse
 from scripts.console import say, step
 from scripts.errors import Failure
 from stacks import stores
@@ -97,12 +97,27 @@ def _up(settings: Settings, home: Home) -> Report:
     if not report.paused and not verified.exists():
         _deliver(settings)
         with step("Verifying with a recorded session"):
-            report.verdict = verify.verify(settings, secrets)
+            authorization = member.own_authorization(settings, home)
+            report.verdict = verify.verify(settings, secrets, authorization)
         with step("Looking for made-up secrets"):
             report.canary = canary.canary(settings, home)
         if report.verdict.well and report.canary.well:
             write_private(verified, "")
     return report
+
+
+def logins_lapsed(settings: Settings, home: Home) -> bool:
+    """Whether a credential has ended since the programs were told who may log in."""
+    layout = Layout(home)
+    told = [file.stat().st_mtime for file in (layout.logins, layout.clickhouse_users)
+            if file.exists()]  # fmt: skip
+    ends = [
+        one.until
+        for each in member.sharing(settings, home)
+        for one in (*each.query, *each.ingest)
+        if one.until
+    ]
+    return any(max(told, default=time.time()) < end <= time.time() for end in ends)
 
 
 def _start(
@@ -168,7 +183,12 @@ def _write(
     settings: Settings, secrets: Secrets, programs: Programs, layout: Layout, socket: Path
 ) -> list[str]:
     """Write the rendered files that changed, once the collector has accepted its own."""
-    rendered = files(settings, secrets, programs, layout, socket)
+    logins = member.sharing(settings, layout.home)
+    rendered = files(
+        settings, secrets, programs, layout, socket, logins=logins, now=int(time.time())
+    )
+    if not logins:
+        layout.logins.unlink(missing_ok=True)
     changed = [
         path for path, text in rendered.items() if not path.exists() or path.read_text() != text
     ]

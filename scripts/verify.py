@@ -134,8 +134,8 @@ def _differences(expected: list[dict[str, Any]], stored: list[dict[str, Any]]) -
     return found
 
 
-def verify(settings: Settings, secrets: Secrets) -> Verdict:
-    """Send, read back, compare, remove."""
+def verify(settings: Settings, secrets: Secrets, authorization: str = "") -> Verdict:
+    """Send, read back, compare, remove. `authorization`: for a collector that asks who sends."""
     run = f"verify-{uuid.uuid4().hex[:12]}"
     requests = otlp.as_of_now(otlp.recorded(SESSION), run)
     expected = [
@@ -144,6 +144,9 @@ def verify(settings: Settings, secrets: Secrets) -> Verdict:
         if request.signal == "logs"
         for record, resource in otlp.records(request)
     ]
+    if authorization:
+        # Where it asks who sends, the collector knows their team.
+        expected = [{**each, "team": settings.context.team} for each in expected]
     if settings.backend == "prometheus":
         # No self-test goes there, for nobody could take it out again.
         requests = [request for request in requests if request.signal != "metrics"]
@@ -155,7 +158,7 @@ def verify(settings: Settings, secrets: Secrets) -> Verdict:
     began = time.monotonic()
     try:
         for request in requests:
-            otlp.send(endpoint, request)
+            otlp.send(endpoint, request, authorization)
         acknowledged = time.monotonic() - began
         arrived(client, run, events=len(expected), points=points)
         readable = time.monotonic() - began

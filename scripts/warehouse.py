@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import urllib3
 
@@ -16,6 +16,9 @@ from scripts.errors import Failure
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+Connect = Callable[[], "Client"]
+"""Logs in to a store, as whoever asks."""
 
 _INSERT_SECONDS = 60
 """Longest that an insert is waited for; the collector itself gives up after 30 s."""
@@ -48,20 +51,24 @@ def wait(address: str, seconds: float) -> bool:
     return False
 
 
-def _client(settings: Settings, user: str, password: str, seconds: int = 120) -> Client:
+def quiet_client(**options: Any) -> Client:
+    """A client. It would log each failure that it raises; we say ourselves what is wrong."""
     import clickhouse_connect  # slow to import, and most commands do without
+
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+    return clickhouse_connect.get_client(autogenerate_session_id=False, **options)
+
+
+def _client(settings: Settings, user: str, password: str, seconds: int = 120) -> Client:
     from clickhouse_connect.driver.exceptions import Error
     from clickhouse_connect.driver.httputil import get_pool_manager
 
-    # It logs each failure that it raises, and we say ourselves what is wrong.
-    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     try:
-        return clickhouse_connect.get_client(
+        return quiet_client(
             host="127.0.0.1",
             port=settings.ports.clickhouse_http,
             username=user,
             password=password,
-            autogenerate_session_id=False,
             # Of its own: the default one would look for this machine behind HTTP_PROXY.
             pool_mgr=get_pool_manager(),
             send_receive_timeout=seconds,
@@ -89,7 +96,11 @@ def as_admin(settings: Settings, secrets: Secrets, *, seconds: int = 120) -> Cli
 
 def as_member(settings: Settings, secrets: Secrets) -> Client:
     """As the member, who sees their own rows."""
-    client = _client(settings, secrets.member, secrets.member_password)
+    return reading(_client(settings, secrets.member, secrets.member_password))
+
+
+def reading(client: Client) -> Client:
+    """The same; its questions need not name the database."""
     client.database = names.DATABASE
     return client
 

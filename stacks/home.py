@@ -120,7 +120,7 @@ class Home:
     def secrets(self) -> Secrets:
         """This installation's secrets, made at first use and never changed by themselves."""
         return Secrets(
-            member=self.secret("member", lambda: "m-" + _random(_MEMBER_ALPHABET, 10)),
+            member=self.secret("member", new_member),
             admin_password=self.secret("clickhouse-admin"),
             ingest_password=self.secret("clickhouse-ingest"),
             member_password=self.secret("clickhouse-member"),
@@ -131,7 +131,7 @@ class Home:
         """One secret, made at first use (0600)."""
         file = self.secrets_folder / name
         if not file.exists():
-            write_private(file, (make or _password)())
+            write_private(file, (make or new_password)())
         return file.read_text(encoding="utf-8").strip()
 
 
@@ -163,6 +163,11 @@ def _random(alphabet: str, length: int) -> str:
     return "".join(random.choice(alphabet) for _ in range(length))
 
 
-def _password() -> str:
+def new_member() -> str:
+    """The opaque id of one more member."""
+    return "m-" + _random(_MEMBER_ALPHABET, 10)
+
+
+def new_password() -> str:
     """190 bits, letters and digits, a letter first (so YAML can only read it as a string)."""
     return _random(_LETTERS, 1) + _random(_LETTERS + string.digits, 31)

@@ -164,6 +164,10 @@ class Stack:
         finally:
             client.close_connections()  # the server waits for open ones before it ends
 
+    def as_member(self) -> Client:
+        """The member's login."""
+        return warehouse.as_member(self.settings, self.home.secrets())
+
     def metric(self, name: str) -> float:
         """One of the collector's own counters, over all its labels; 0 before it first counts."""
         import urllib3

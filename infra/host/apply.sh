@@ -4,7 +4,7 @@
 set -eu
 umask 027
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck disable=SC1091
+# shellcheck source=/dev/null
 . "${COMMON:-/etc/telemetry/common.sh}"
 # shellcheck source=/dev/null
 . "$here/settings.sh"

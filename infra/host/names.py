@@ -1,6 +1,6 @@
 """Names of what a `cloud` stack has in its Google Cloud project.
 
-Fixed by the name of the stack, so that `telemetry --on cloud` finds everything without asking
+Fixed by the name of the stack, so that a command with `--on cloud` finds everything without asking
 Pulumi.
 """
 
@@ -9,6 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KEYS, EDGE, CLIENTS = "keys", "edge", "client-certificates"
+CLIENT_CA = "client-ca"
+"""Our client CA's certificate and private key. The machine has no access to it: what it needs, the
+certificate, stands first in CLIENTS."""
+LOCK = "lock"
+"""A secret without any version: who changes the others marks it, so that two do not at once. Those
+who administer need to read and update it (its annotations); the machine has no access."""
 BUNDLE_OBJECT = "bundle.tar.gz.b64"
 """The rendered configuration in its bucket."""
 IAP_RANGE = "35.235.240.0/20"
@@ -46,7 +52,7 @@ class Names:
         return self.prefix
 
     def secret(self, which: str) -> str:
-        """A Secret Manager secret: KEYS, EDGE, CLIENTS or one of `members`."""
+        """A Secret Manager secret: KEYS, EDGE, CLIENTS, CLIENT_CA, LOCK or one of `members`."""
         return f"{self.prefix}-{which}"
 
     def members(self, lists: int) -> tuple[str, ...]:
@@ -67,5 +73,5 @@ class Names:
 
     @property
     def backup_bucket(self) -> str:
-        """Where `telemetry --on cloud backup` writes."""
+        """Where backups of it go."""
         return f"{self.project}-{self.prefix}-backups"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from infra import prometheus, services
+from infra import identity, prometheus, services
 from infra.collector.config import collector_config, render
 from infra.collector.placement import Placement
+from infra.identity import Login
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.warehouse import server
@@ -80,6 +82,11 @@ class Layout:
         return self.home.data / "clickhouse"
 
     @property
+    def logins(self) -> Path:
+        """What the collector checks logins against, where several people share the machine."""
+        return self.home.run / "htpasswd"
+
+    @property
     def prometheus_config(self) -> Path:
         """Prometheus' YAML."""
         return self.home.run / "prometheus.yaml"
@@ -118,8 +125,8 @@ class Layout:
         return temporary / f"telemetry-{short}" / "supervisord.sock"
 
 
-def placement(settings: Settings, layout: Layout) -> Placement:
-    """Where the collector of this stack finds things."""
+def placement(settings: Settings, layout: Layout, *, shared: bool = False) -> Placement:
+    """Where the collector of this stack finds things. `shared`: it asks who sends."""
     return Placement(
         listen="127.0.0.1",
         otlp_http_port=settings.ports.otlp_http,
@@ -131,15 +138,24 @@ def placement(settings: Settings, layout: Layout) -> Placement:
         secrets=str(layout.home.secrets_folder),
         queue=str(layout.queue),
         aside=str(layout.aside),
+        logins=str(layout.logins) if shared else "",
     )
 
 
 def files(
-    settings: Settings, secrets: Secrets, programs: Programs, layout: Layout, socket: Path
+    settings: Settings,
+    secrets: Secrets,
+    programs: Programs,
+    layout: Layout,
+    socket: Path,
+    *,
+    logins: Sequence[Login] = (),
+    now: int = 0,
 ) -> dict[Path, str]:
-    """Every rendered file of the stack, by path."""
+    """Every rendered file of the stack, by path. `logins`: everybody's, where several people share
+    the machine; those that hold at `now` (Unix time)."""
     home = layout.home
-    config = collector_config(settings, placement(settings, layout))
+    config = collector_config(settings, placement(settings, layout, shared=bool(logins)))
     rendered = {
         layout.collector_config: render(config),
         layout.clickhouse_config: server.embedded_config_xml(
@@ -150,9 +166,14 @@ def files(
             engine=programs.engine,
         ),
         layout.clickhouse_users: services.users_xml(
-            secrets, loopback_default=programs.engine == "libchdb"
+            secrets,
+            loopback_default=programs.engine == "libchdb",
+            logins=[each for each in logins if each.id != secrets.member],
+            now=now,
         ),
     }
+    if logins:
+        rendered[layout.logins] = identity.htpasswd(logins, now)
     if programs.prometheus:
         rendered[layout.prometheus_config] = prometheus.config()
     rendered[layout.supervisor_config] = _supervisor(
@@ -178,6 +199,7 @@ def _supervisor(
     collector_inputs = (
         rendered[layout.collector_config],
         f"{programs.collector.path} {programs.collector.fingerprint}",
+        *([rendered[layout.logins]] if layout.logins in rendered else []),
         *services.collector_secrets(secrets).values(),
     )
     return "\n".join(

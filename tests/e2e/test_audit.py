@@ -6,13 +6,14 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
 
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import report, report_text, toolchain
+from scripts import report, report_text, toolchain, warehouse
 from tests.conftest import Stack
 from tests.shared import EDGE, Store, login
 
@@ -150,7 +151,8 @@ def test_the_report_tells_who_asked_and_what_was_refused(store: Store) -> None:
     store.ask(MEMBER.id, "SELECT * FROM telemetry.suppressions")
     store.ask(MEMBER.id, "SELECT 1", password="wrong")
     store.ask("someone", "SELECT 1")
-    made = report.ask_access(store.settings, store.secrets, datetime.now(UTC))
+    admin = partial(warehouse.as_admin, store.settings, store.secrets)
+    made = report.ask_access(lambda: warehouse.reading(admin()), datetime.now(UTC))
     [person] = [row for row in _rows(made, "people") if row["user"] == MEMBER.id]
     assert person["denied"] >= 1
     assert {row["user"] for row in _rows(made, "logins")} == {MEMBER.id, "(unknown)"}

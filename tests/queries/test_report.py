@@ -252,11 +252,8 @@ def test_the_change_is_against_the_month_before(full: Stack, sent: list[Event]) 
 @pytest.mark.usefixtures("sent")
 def test_a_part_of_a_month_is_not_held_against_a_whole_one(full: Stack) -> None:
     """What was before came on the 14th and 15th; on the 10th nothing of it counts."""
-    secrets = full.home.secrets()
     for day, known in ((10, False), (20, True)):
-        made = report.ask(
-            full.settings, secrets, MONTH.replace(day=1), today=MONTH.replace(day=day)
-        )
+        made = report.ask(full.as_member, MONTH.replace(day=1), today=MONTH.replace(day=day))
         figures = made.section("totals")
         assert figures is not None
         found = {row["figure"]: row["month_before"] for row in figures.rows}

@@ -67,7 +67,7 @@ def answer(stack: Stack, name: str, **given: str) -> list[dict[str, Any]]:
     arguments = shipped.arguments(
         {**{key: value for key, value in LARGE.items() if key in known}, **given}
     )
-    columns, rows = query.ask(stack.settings, stack.home.secrets(), shipped.sql, arguments)
+    columns, rows = query.ask(stack.as_member, shipped.sql, arguments)
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 

@@ -88,8 +88,8 @@ def test_a_secret_in_a_file_is_found_too(own_stack: Stack, monkeypatch: pytest.M
     own_stack.ok("up")
     really = canary._send
 
-    def leaky(settings: Any, plants: Any, run: str) -> None:
-        really(settings, plants, run)
+    def leaky(settings: Any, plants: Any, *rest: str) -> None:
+        really(settings, plants, *rest)
         (own_stack.home.log / "crash.log").write_text(f"panic: {plants[3].text}")
 
     monkeypatch.setattr(canary, "_send", leaky)
