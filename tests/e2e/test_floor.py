@@ -233,7 +233,7 @@ BEHIND: dict[str, tuple[str, ...]] = {
 def counts(table: str, event: Event) -> bool:
     """Whether a table is made of such events."""
     of = {"tools_daily": event["event"] == "tool_result", "errors_daily": event["success"] is False}
-    return of.get(table, True)
+    return bool(of.get(table, True))
 
 
 def key(table: str, event: Event) -> tuple[str, ...]:
