@@ -8,6 +8,35 @@
 
 CREATE DATABASE telemetry;
 
+CREATE DATABASE telemetry_team;
+
+CREATE TABLE telemetry.access_log
+(
+    `ts` DateTime64(3, 'UTC') COMMENT 'When it ended',
+    `user` LowCardinality(String) COMMENT 'Login: the id of a person; (unknown): none of ours; purged-...: who was purged',
+    `address` String COMMENT 'Where it came from, as the edge saw it',
+    `interface` LowCardinality(String) COMMENT 'HTTP, TCP, ...; empty where the log does not tell',
+    `action` LowCardinality(String) COMMENT 'query; login: a failed one; request: refused before it was a query, such as for a setting',
+    `kind` LowCardinality(String) COMMENT 'Of a query: Select, Insert, Set, ...',
+    `tables` Array(LowCardinality(String)) COMMENT 'That were read or written; empty where it was refused before',
+    `query` String COMMENT 'Without literals, 4,000 characters at most',
+    `query_hash` UInt64 COMMENT 'Same for queries that differ in literals only',
+    `read_rows` UInt64,
+    `read_bytes` UInt64,
+    `result_rows` UInt64 COMMENT 'Rows returned',
+    `result_bytes` UInt64,
+    `duration_ms` UInt64,
+    `result` LowCardinality(String) COMMENT 'ok, denied or failed',
+    `error_code` Int32 COMMENT '0: none, or not known',
+    `error` LowCardinality(String) COMMENT 'Name of the error',
+    `id` UInt64 COMMENT 'Tells one from another of the same time'
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(ts)
+ORDER BY (ts, id)
+TTL toDateTime(ts) + toIntervalDay(400)
+SETTINGS index_granularity = 8192;
+
 CREATE TABLE telemetry.active_daily_store
 (
     `day` Date,
@@ -44,6 +73,12 @@ CREATE VIEW telemetry.budget
     `monthly_usd` Decimal(18, 2)
 )
 AS SELECT toDecimal64('0', 2) AS monthly_usd;
+
+CREATE VIEW telemetry.cohort_floor
+(
+    `members` UInt64
+)
+AS SELECT toUInt64(1) AS members;
 
 CREATE TABLE telemetry.daily_metrics_kept
 (
@@ -100,6 +135,24 @@ CREATE TABLE telemetry.durations_daily_store
 )
 ENGINE = MergeTree
 ORDER BY (day, event, member)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry.edge_log
+(
+    `ts` DateTime64(3, 'UTC') COMMENT 'When it was answered',
+    `address` String COMMENT 'Where it came from',
+    `method` LowCardinality(String),
+    `path` String COMMENT 'Without what follows a question mark, 200 characters at most',
+    `status` UInt16,
+    `duration_ms` UInt64,
+    `bytes` UInt64 COMMENT 'Of the answer',
+    `user` LowCardinality(String) COMMENT 'Who they say they are: a login of ours, (unknown) or empty',
+    `id` UInt64 COMMENT 'Tells one from another of the same time'
+)
+ENGINE = ReplacingMergeTree
+PARTITION BY toYYYYMM(ts)
+ORDER BY (ts, id)
+TTL toDateTime(ts) + toIntervalDay(400)
 SETTINGS index_granularity = 8192;
 
 CREATE TABLE telemetry.errors_daily_store
@@ -540,6 +593,346 @@ ENGINE = MergeTree
 ORDER BY (day, member, session_id)
 SETTINGS index_granularity = 8192;
 
+CREATE TABLE telemetry_team.active_daily
+(
+    `day` Date,
+    `member` LowCardinality(String) COMMENT 'Empty',
+    `session_id` String COMMENT 'Empty',
+    `team` LowCardinality(String),
+    `active_s` Float64
+)
+ENGINE = MergeTree
+ORDER BY (day, team)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry_team.activity_hourly
+(
+    `day` Date,
+    `hour` Nullable(DateTime('UTC')) COMMENT 'Unknown under the floor',
+    `member` LowCardinality(String) COMMENT 'Empty',
+    `team` LowCardinality(String),
+    `chapter` LowCardinality(String) COMMENT 'Empty',
+    `events` Nullable(Float64),
+    `prompts` Nullable(Float64),
+    `requests` Float64,
+    `tool_calls` Nullable(Float64),
+    `failures` Nullable(Float64),
+    `cost_usd` Nullable(Decimal(38, 9))
+)
+ENGINE = MergeTree
+ORDER BY (day, team)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry_team.daily_metrics
+(
+    `day` Date,
+    `team` LowCardinality(String),
+    `chapter` String COMMENT 'Or (under floor), which has no cost: that is by chapter',
+    `members` UInt64,
+    `sessions` Nullable(UInt64),
+    `prompts` Nullable(Float64),
+    `requests` Float64,
+    `api_errors` Nullable(Float64),
+    `tool_calls` Nullable(Float64),
+    `tool_failures` Nullable(Float64),
+    `edits` Nullable(Float64),
+    `approved` Nullable(Float64),
+    `rejected` Nullable(Float64),
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+ENGINE = MergeTree
+ORDER BY (day, team, chapter)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry_team.durations_daily
+(
+    `day` Date,
+    `member` LowCardinality(String) COMMENT 'Empty',
+    `team` LowCardinality(String),
+    `event` LowCardinality(String) COMMENT 'Or (under floor)',
+    `model` LowCardinality(String),
+    `tool_name` LowCardinality(String),
+    `about_ms` Nullable(UInt64),
+    `events` Float64,
+    `duration_ms` Nullable(Float64)
+)
+ENGINE = MergeTree
+ORDER BY (day, team, event)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry_team.errors_daily
+(
+    `day` Date,
+    `member` LowCardinality(String) COMMENT 'Empty',
+    `team` LowCardinality(String),
+    `chapter` LowCardinality(String) COMMENT 'Empty',
+    `event` LowCardinality(String) COMMENT 'Or (under floor)',
+    `model` LowCardinality(String) COMMENT 'Empty',
+    `tool_name` LowCardinality(String),
+    `error_type` LowCardinality(String),
+    `status_code` Nullable(UInt32),
+    `error` String COMMENT 'Or (under floor)',
+    `errors` Float64,
+    `last_ts` DateTime64(3, 'UTC') COMMENT 'The day'
+)
+ENGINE = MergeTree
+ORDER BY (day, team, event)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry_team.tools_daily
+(
+    `day` Date,
+    `member` LowCardinality(String) COMMENT 'Empty',
+    `team` LowCardinality(String),
+    `chapter` LowCardinality(String) COMMENT 'Empty',
+    `tool_name` LowCardinality(String) COMMENT 'Or (under floor)',
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64)
+)
+ENGINE = MergeTree
+ORDER BY (day, team, tool_name)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry_team.usage_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` LowCardinality(String),
+    `git_branch` LowCardinality(String) COMMENT '(not shown)',
+    `model` LowCardinality(String),
+    `query_source` LowCardinality(String) COMMENT '(not shown)',
+    `agent_name` LowCardinality(String) COMMENT '(not shown)',
+    `speed` LowCardinality(String) COMMENT 'Fast mode has another price',
+    `client_version` LowCardinality(String) COMMENT '(not shown)',
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `cache_creation_untold_tokens` Float64
+)
+ENGINE = MergeTree
+ORDER BY (day, team, member, chapter, model)
+SETTINGS index_granularity = 8192;
+
+CREATE TABLE telemetry_team.validations
+(
+    `ts` DateTime64(3, 'UTC') COMMENT 'The day',
+    `day` Date,
+    `member` LowCardinality(String) COMMENT 'Empty',
+    `session_id` String COMMENT 'Empty',
+    `team` LowCardinality(String),
+    `chapter` LowCardinality(String) COMMENT 'Empty',
+    `tool_name` LowCardinality(String) COMMENT 'Or (under floor)',
+    `permission_mode` LowCardinality(String) COMMENT 'Empty',
+    `decision_source` LowCardinality(String) COMMENT 'Empty',
+    `outcome` String COMMENT 'Or (under floor)',
+    `weight` Float64 COMMENT 'Decisions'
+)
+ENGINE = MergeTree
+ORDER BY (day, team, tool_name)
+SETTINGS index_granularity = 8192;
+
+CREATE MATERIALIZED VIEW telemetry.access_log_keep
+REFRESH EVERY 1 MINUTE APPEND TO telemetry.access_log
+(
+    `ts` DateTime64(3, 'UTC'),
+    `user` String,
+    `address` String,
+    `interface` String,
+    `action` String,
+    `kind` String,
+    `tables` Array(String),
+    `query` String,
+    `query_hash` UInt64,
+    `read_rows` UInt64,
+    `read_bytes` UInt64,
+    `result_rows` UInt64,
+    `result_bytes` UInt64,
+    `duration_ms` UInt64,
+    `result` String,
+    `error_code` Int32,
+    `error` String,
+    `id` UInt64
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT toDateTime(greatest(least(max(ts), now64(3)), toDateTime64('1970-01-05 00:00:00', 3, 'UTC')), 'UTC') - 600
+        FROM telemetry.access_log
+    ) AS since,
+    (name -> if(match(name, '^(m-[a-z0-9]{10}|telemetry_[a-z]+|default)$'), name, '(unknown)')) AS known,
+    (ip -> replaceOne(toString(ip), '::ffff:', '')) AS shown,
+    queries AS
+    (
+        SELECT
+            toDateTime64(event_time_microseconds, 3, 'UTC') AS ts,
+            known(initial_user) AS user,
+            shown(initial_address) AS address,
+            transform(toUInt8(interface), [1, 2, 6, 7, 9], ['TCP', 'HTTP', 'local', 'another server', 'background'], 'other') AS interface,
+            'query' AS action,
+            query_kind AS kind,
+            arrayMap(each -> toString(each), tables) AS tables,
+            substringUTF8(toValidUTF8(trimBoth(normalizeQuery(query))), 1, 4000) AS query,
+            normalized_query_hash AS query_hash,
+            read_rows,
+            read_bytes,
+            result_rows,
+            result_bytes,
+            query_duration_ms AS duration_ms,
+            exception_code AS error_code,
+            cityHash64(query_id, event_time_microseconds) AS id
+        FROM system.query_log
+        WHERE (event_date >= toDate(since)) AND (event_time >= since) AND (type != 'QueryStart') AND is_initial_query AND (initial_user != '') AND (NOT ((initial_user = 'telemetry_admin') AND (exception_code = 0) AND arrayAll(each -> (each IN ('telemetry.schema_migrations', 'system.one', 'system.settings')), tables)))
+    ),
+    failed_logins AS
+    (
+        SELECT
+            toDateTime64(event_time_microseconds, 3, 'UTC') AS ts,
+            known(ifNull(user, '')) AS user,
+            shown(client_address) AS address,
+            toString(interface) AS interface,
+            cityHash64(auth_id, event_time_microseconds) AS id
+        FROM system.session_log
+        WHERE (event_date >= toDate(since)) AND (event_time >= since) AND (type = 'LoginFailure')
+    ),
+    steps AS
+    (
+        SELECT
+            ifNull(s.user, '') AS user,
+            shown(s.client_address) AS address,
+            s.event_time_microseconds AS at,
+            0 AS begins
+        FROM system.session_log AS s
+        WHERE (s.event_date >= toDate(since)) AND (s.event_time >= since) AND (s.type = 'LoginSuccess') AND match(ifNull(s.user, ''), '^m-[a-z0-9]{10}$')
+        UNION ALL
+        SELECT
+            q.user AS user,
+            shown(q.address) AS address,
+            q.query_start_time_microseconds AS at,
+            1 AS begins
+        FROM system.query_log AS q
+        WHERE (q.event_date >= toDate(since)) AND (q.event_time >= since) AND (q.type IN ('QueryStart', 'ExceptionBeforeStart')) AND q.is_initial_query
+    ),
+    refused AS
+    (
+        SELECT
+            user,
+            address,
+            arrayJoin(arrayFold((waiting, step) -> if((step.2) = 1, arrayPopBack(waiting), arrayPushBack(waiting, step.1)), arraySort(groupArray((at, begins))), CAST([], 'Array(DateTime64(6))'))) AS at
+        FROM steps
+        GROUP BY
+            user,
+            address
+    )
+SELECT
+    ts,
+    user,
+    address,
+    interface,
+    action,
+    kind,
+    tables,
+    query,
+    query_hash,
+    read_rows,
+    read_bytes,
+    result_rows,
+    result_bytes,
+    duration_ms,
+    result,
+    error_code,
+    error,
+    id
+FROM
+(
+    SELECT
+        ts,
+        user,
+        address,
+        interface,
+        action,
+        kind,
+        tables,
+        query,
+        query_hash,
+        read_rows,
+        read_bytes,
+        result_rows,
+        result_bytes,
+        duration_ms,
+        error_code,
+        if(error_code = 0, '', errorCodeToName(error_code)) AS error,
+        id,
+        multiIf(error_code = 0, 'ok', (error IN ('ACCESS_DENIED', 'READONLY', 'SETTING_CONSTRAINT_VIOLATION', 'QUOTA_EXCEEDED', 'QUERY_IS_PROHIBITED', 'DATABASE_ACCESS_DENIED', 'PATH_ACCESS_DENIED', 'SET_NON_GRANTED_ROLE', 'SUPPORT_IS_DISABLED', 'FUNCTION_NOT_ALLOWED', 'TOO_MANY_SIMULTANEOUS_QUERIES')), 'denied', 'failed') AS result
+    FROM queries
+    UNION ALL
+    SELECT
+        ts,
+        user,
+        address,
+        interface,
+        'login' AS action,
+        '' AS kind,
+        CAST([], 'Array(String)') AS tables,
+        '' AS query,
+        toUInt64(0) AS query_hash,
+        toUInt64(0) AS read_rows,
+        toUInt64(0) AS read_bytes,
+        toUInt64(0) AS result_rows,
+        toUInt64(0) AS result_bytes,
+        toUInt64(0) AS duration_ms,
+        516 AS error_code,
+        'AUTHENTICATION_FAILED' AS error,
+        id,
+        'denied' AS result
+    FROM failed_logins
+    UNION ALL
+    SELECT
+        toDateTime64(at, 3, 'UTC') AS ts,
+        user,
+        address,
+        '' AS interface,
+        'request' AS action,
+        '' AS kind,
+        CAST([], 'Array(String)') AS tables,
+        '' AS query,
+        toUInt64(0) AS query_hash,
+        toUInt64(0) AS read_rows,
+        toUInt64(0) AS read_bytes,
+        toUInt64(0) AS result_rows,
+        toUInt64(0) AS result_bytes,
+        toUInt64(0) AS duration_ms,
+        0 AS error_code,
+        '' AS error,
+        cityHash64(user, address, at) AS id,
+        'denied' AS result
+    FROM refused
+    WHERE at < (now64(6) - 5)
+)
+WHERE (ts, id) NOT IN (
+    SELECT
+        ts,
+        id
+    FROM telemetry.access_log
+    WHERE ts >= (since - 1)
+);
+
 CREATE VIEW telemetry.active_daily
 (
     `day` Date,
@@ -853,6 +1246,51 @@ GROUP BY
     model,
     tool_name,
     about_ms;
+
+CREATE MATERIALIZED VIEW telemetry.edge_log_keep
+REFRESH EVERY 1 MINUTE APPEND TO telemetry.edge_log
+(
+    `ts` DateTime64(3, 'UTC'),
+    `address` String,
+    `method` String,
+    `path` String,
+    `status` UInt16,
+    `duration_ms` UInt64,
+    `bytes` UInt64,
+    `user` String,
+    `id` UInt64
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT toDateTime(greatest(least(max(ts), now64(3)), toDateTime64('1970-01-05 00:00:00', 3, 'UTC')), 'UTC') - 600
+        FROM telemetry.edge_log
+    ) AS since
+SELECT
+    toDateTime64(fromUnixTimestamp64Milli(toInt64(JSONExtractFloat(line, 'ts') * 1000)), 3, 'UTC') AS ts,
+    toValidUTF8(substring(JSONExtractString(line, 'request', 'remote_ip'), 1, 64)) AS address,
+    toValidUTF8(substring(JSONExtractString(line, 'request', 'method'), 1, 16)) AS method,
+    toValidUTF8(substring(splitByChar('?', JSONExtractString(line, 'request', 'uri'))[1], 1, 200)) AS path,
+    toUInt16(least(JSONExtractUInt(line, 'status'), 999)) AS status,
+    toUInt64(greatest(0, least(JSONExtractFloat(line, 'duration'), 1000000000.)) * 1000) AS duration_ms,
+    JSONExtractUInt(line, 'size') AS bytes,
+    multiIf(named = '', '', match(named, '^(m-[a-z0-9]{10}|telemetry_[a-z]+|default)$'), named, '(unknown)') AS user,
+    cityHash64(line) AS id
+FROM
+(
+    SELECT
+        line,
+        replaceRegexpOne(if(JSONExtractString(line, 'user_id') != '', JSONExtractString(line, 'user_id'), JSONExtractString(line, 'request', 'headers', 'X-Clickhouse-User', 1)), '(\\.2)?(\\+.*)?$', '') AS named
+    FROM file('edge/*.log', 'LineAsString', 'line String')
+    WHERE startsWith(JSONExtractString(line, 'logger'), 'http.log.access')
+)
+WHERE (ts >= since) AND (ts < (now64(3) + 600)) AND (NOT ((status < 300) AND (startsWith(path, '/v1/') OR (path = '/healthz')))) AND ((ts, id) NOT IN (
+    SELECT
+        ts,
+        id
+    FROM telemetry.edge_log
+    WHERE ts >= (since - 1)
+));
 
 CREATE VIEW telemetry.errors_daily
 (
@@ -2031,6 +2469,73 @@ FROM
 )
 ARRAY JOIN decisions AS d;
 
+CREATE VIEW telemetry_team.budget
+(
+    `monthly_usd` Decimal(18, 2)
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT monthly_usd
+FROM telemetry.budget;
+
+CREATE VIEW telemetry_team.cohort_floor
+(
+    `members` UInt64
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT members
+FROM telemetry.cohort_floor;
+
+CREATE VIEW telemetry_team.prices
+(
+    `model` String,
+    `since` Date,
+    `input` Nullable(Decimal(18, 6)),
+    `output` Nullable(Decimal(18, 6)),
+    `cache_write_5m` Nullable(Decimal(18, 6)),
+    `cache_write_1h` Nullable(Decimal(18, 6)),
+    `cache_read` Nullable(Decimal(18, 6))
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    model,
+    since,
+    input,
+    output,
+    cache_write_5m,
+    cache_write_1h,
+    cache_read
+FROM telemetry.prices;
+
+CREATE VIEW telemetry_team.sessions_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `session_id` String,
+    `team` LowCardinality(String),
+    `chapter` LowCardinality(String),
+    `git_branch` LowCardinality(String),
+    `requests` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+AS SELECT
+    day,
+    member,
+    '' AS session_id,
+    team,
+    chapter,
+    git_branch,
+    requests,
+    cost_usd,
+    input_tokens,
+    output_tokens,
+    cache_read_tokens,
+    cache_creation_tokens
+FROM telemetry_team.usage_daily;
+
 CREATE MATERIALIZED VIEW telemetry.active_daily_refresh
 REFRESH EVERY 10 MINUTE TO telemetry.active_daily_store
 (
@@ -2729,6 +3234,545 @@ AS SELECT
     now() AS refreshed_at
 FROM telemetry.validations_now;
 
+CREATE MATERIALIZED VIEW telemetry_team.active_daily_refresh
+REFRESH EVERY 10 MINUTE OFFSET 1 MINUTE TO telemetry_team.active_daily
+(
+    `day` Date,
+    `member` String,
+    `session_id` String,
+    `team` LowCardinality(String),
+    `active_s` Float64
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT members
+        FROM telemetry.cohort_floor
+    ) AS fewest
+SELECT
+    day,
+    '' AS member,
+    '' AS session_id,
+    team,
+    active_s
+FROM
+(
+    SELECT
+        a.day AS day,
+        s.team AS team,
+        sum(a.active_s) AS active_s,
+        uniqExact(a.member) AS everybody
+    FROM telemetry.active_daily AS a
+    ANY LEFT JOIN
+    (
+        SELECT
+            day,
+            member,
+            session_id,
+            team
+        FROM telemetry.sessions_daily
+    ) AS s ON (a.day = s.day) AND (a.member = s.member) AND (a.session_id = s.session_id)
+    GROUP BY
+        day,
+        team
+)
+WHERE everybody >= fewest;
+
+CREATE MATERIALIZED VIEW telemetry_team.activity_hourly_refresh
+REFRESH EVERY 10 MINUTE OFFSET 1 MINUTE TO telemetry_team.activity_hourly
+(
+    `day` Date,
+    `hour` Nullable(DateTime('UTC')),
+    `member` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `events` Nullable(Float64),
+    `prompts` Nullable(Float64),
+    `requests` Float64,
+    `tool_calls` Nullable(Float64),
+    `failures` Nullable(Float64),
+    `cost_usd` Nullable(Decimal(38, 9))
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT members
+        FROM telemetry.cohort_floor
+    ) AS fewest,
+    grouped AS
+    (
+        SELECT
+            s.day AS day,
+            s.team AS team,
+            s.hour AS hour,
+            groupUniqArray(toString(s.member)) AS who,
+            sum(s.events) AS events,
+            sum(s.prompts) AS prompts,
+            sum(s.requests) AS requests,
+            sum(s.tool_calls) AS tool_calls,
+            sum(s.failures) AS failures,
+            sum(s.cost_usd) AS cost_usd
+        FROM telemetry.activity_hourly AS s
+        GROUP BY
+            day,
+            team,
+            hour
+    ),
+    days AS
+    (
+        SELECT
+            day,
+            team,
+            length(groupUniqArrayArray(grouped.who)) AS everybody,
+            length(groupUniqArrayArrayIf(grouped.who, length(grouped.who) < fewest)) AS folded
+        FROM grouped
+        GROUP BY
+            day,
+            team
+    )
+SELECT
+    g.day AS day,
+    if((length(g.who) >= fewest) AND ((d.folded = 0) OR (d.folded >= fewest)), toNullable(g.hour), NULL) AS hour,
+    '' AS member,
+    g.team AS team,
+    '' AS chapter,
+    if(any(d.everybody) >= fewest, sum(g.events), NULL) AS events,
+    if(any(d.everybody) >= fewest, sum(g.prompts), NULL) AS prompts,
+    sum(g.requests) AS requests,
+    if(any(d.everybody) >= fewest, sum(g.tool_calls), NULL) AS tool_calls,
+    if(any(d.everybody) >= fewest, sum(g.failures), NULL) AS failures,
+    sum(g.cost_usd) AS cost_usd
+FROM grouped AS g
+INNER JOIN days AS d ON (g.day = d.day) AND (g.team = d.team)
+GROUP BY
+    day,
+    team,
+    hour
+HAVING (events > 0) OR (requests > 0);
+
+CREATE MATERIALIZED VIEW telemetry_team.durations_daily_refresh
+REFRESH EVERY 10 MINUTE OFFSET 1 MINUTE TO telemetry_team.durations_daily
+(
+    `day` Date,
+    `member` String,
+    `team` LowCardinality(String),
+    `event` String,
+    `model` String,
+    `tool_name` String,
+    `about_ms` Nullable(UInt64),
+    `events` Float64,
+    `duration_ms` Nullable(Float64)
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT members
+        FROM telemetry.cohort_floor
+    ) AS fewest,
+    parts AS
+    (
+        SELECT
+            s.day AS day,
+            s.team AS team,
+            s.event AS event,
+            s.model AS model,
+            s.tool_name AS tool_name,
+            toInt16(if(s.about_ms IS NULL, -1, if(s.about_ms = 0, 0, 1 + round(log2(s.about_ms))))) AS octave,
+            groupUniqArray(toString(s.member)) AS who,
+            sum(s.events) AS events,
+            sum(s.duration_ms) AS duration_ms
+        FROM telemetry.durations_daily AS s
+        GROUP BY
+            day,
+            team,
+            event,
+            model,
+            tool_name,
+            octave
+    ),
+    grouped AS
+    (
+        SELECT
+            day,
+            team,
+            event,
+            model,
+            tool_name,
+            groupUniqArrayArray(parts.who) AS who,
+            length(groupUniqArrayArrayIf(parts.who, length(parts.who) < fewest)) AS folded_parts
+        FROM parts
+        GROUP BY
+            day,
+            team,
+            event,
+            model,
+            tool_name
+    ),
+    days AS
+    (
+        SELECT
+            day,
+            team,
+            length(groupUniqArrayArray(grouped.who)) AS everybody,
+            length(groupUniqArrayArrayIf(grouped.who, length(grouped.who) < fewest)) AS folded
+        FROM grouped
+        GROUP BY
+            day,
+            team
+    )
+SELECT
+    p.day AS day,
+    '' AS member,
+    p.team AS team,
+    if(((length(g.who) >= fewest) AND ((d.folded = 0) OR (d.folded >= fewest))) AS group_shown, toString(p.event), '(under floor)') AS event,
+    if(group_shown, toString(p.model), '') AS model,
+    if(group_shown, toString(p.tool_name), '') AS tool_name,
+    multiIf((if((group_shown AND (length(p.who) >= fewest) AND ((g.folded_parts = 0) OR (g.folded_parts >= fewest))) AS part_shown, p.octave, -2) AS octave_shown) = -1, NULL, octave_shown = 0, 0, octave_shown > 0, toUInt64(exp2(octave_shown - 1)), toUInt64(round(sum(p.duration_ms) / sum(p.events)))) AS about_ms,
+    sum(p.events) AS events,
+    sum(p.duration_ms) AS duration_ms
+FROM parts AS p
+INNER JOIN grouped AS g ON (p.day = g.day) AND (p.team = g.team) AND (p.event = g.event) AND (p.model = g.model) AND (p.tool_name = g.tool_name)
+INNER JOIN days AS d ON (p.day = d.day) AND (p.team = d.team)
+WHERE d.everybody >= fewest
+GROUP BY
+    day,
+    team,
+    event,
+    model,
+    tool_name,
+    octave_shown;
+
+CREATE MATERIALIZED VIEW telemetry_team.errors_daily_refresh
+REFRESH EVERY 10 MINUTE OFFSET 1 MINUTE TO telemetry_team.errors_daily
+(
+    `day` Date,
+    `member` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `event` String,
+    `model` String,
+    `tool_name` String,
+    `error_type` String,
+    `status_code` Nullable(UInt32),
+    `error` String,
+    `errors` Float64,
+    `last_ts` DateTime64(3, 'UTC')
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT members
+        FROM telemetry.cohort_floor
+    ) AS fewest,
+    parts AS
+    (
+        SELECT
+            s.day AS day,
+            s.team AS team,
+            s.event AS event,
+            s.tool_name AS tool_name,
+            s.error_type AS error_type,
+            s.status_code AS status_code,
+            s.error AS error,
+            groupUniqArray(toString(s.member)) AS who,
+            sum(s.errors) AS errors
+        FROM telemetry.errors_daily AS s
+        GROUP BY
+            day,
+            team,
+            event,
+            tool_name,
+            error_type,
+            status_code,
+            error
+    ),
+    grouped AS
+    (
+        SELECT
+            day,
+            team,
+            event,
+            tool_name,
+            error_type,
+            groupUniqArrayArray(parts.who) AS who,
+            length(groupUniqArrayArrayIf(parts.who, length(parts.who) < fewest)) AS folded_parts
+        FROM parts
+        GROUP BY
+            day,
+            team,
+            event,
+            tool_name,
+            error_type
+    ),
+    days AS
+    (
+        SELECT
+            day,
+            team,
+            length(groupUniqArrayArray(grouped.who)) AS everybody,
+            length(groupUniqArrayArrayIf(grouped.who, length(grouped.who) < fewest)) AS folded
+        FROM grouped
+        GROUP BY
+            day,
+            team
+    )
+SELECT
+    p.day AS day,
+    '' AS member,
+    p.team AS team,
+    '' AS chapter,
+    if(((length(g.who) >= fewest) AND ((d.folded = 0) OR (d.folded >= fewest))) AS group_shown, toString(p.event), '(under floor)') AS event,
+    '' AS model,
+    if(group_shown, toString(p.tool_name), '') AS tool_name,
+    if(group_shown, toString(p.error_type), '') AS error_type,
+    if((group_shown AND (length(p.who) >= fewest) AND ((g.folded_parts = 0) OR (g.folded_parts >= fewest))) AS part_shown, p.status_code, NULL) AS status_code,
+    if(part_shown, p.error, '(under floor)') AS error,
+    sum(p.errors) AS errors,
+    toDateTime64(p.day, 3, 'UTC') AS last_ts
+FROM parts AS p
+INNER JOIN grouped AS g ON (p.day = g.day) AND (p.team = g.team) AND (p.event = g.event) AND (p.tool_name = g.tool_name) AND (p.error_type = g.error_type)
+INNER JOIN days AS d ON (p.day = d.day) AND (p.team = d.team)
+WHERE d.everybody >= fewest
+GROUP BY
+    day,
+    team,
+    event,
+    tool_name,
+    error_type,
+    status_code,
+    error;
+
+CREATE VIEW telemetry_team.retention
+(
+    `events_days` UInt8,
+    `metrics_days` UInt8,
+    `content_days` UInt8
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    events_days,
+    metrics_days,
+    content_days
+FROM telemetry.retention;
+
+CREATE MATERIALIZED VIEW telemetry_team.tools_daily_refresh
+REFRESH EVERY 10 MINUTE OFFSET 1 MINUTE TO telemetry_team.tools_daily
+(
+    `day` Date,
+    `member` String,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `tool_name` String,
+    `calls` Float64,
+    `failures` Float64,
+    `accepted_by_rule` Float64,
+    `rejected_by_rule` Float64,
+    `accepted_by_person` Float64,
+    `rejected_by_person` Float64,
+    `result_bytes` Nullable(Float64),
+    `duration_ms` Nullable(Float64)
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT members
+        FROM telemetry.cohort_floor
+    ) AS fewest,
+    grouped AS
+    (
+        SELECT
+            s.day AS day,
+            s.team AS team,
+            s.tool_name AS tool_name,
+            groupUniqArray(toString(s.member)) AS who,
+            sum(s.calls) AS calls,
+            sum(s.failures) AS failures,
+            sum(s.accepted_by_rule) AS accepted_by_rule,
+            sum(s.rejected_by_rule) AS rejected_by_rule,
+            sum(s.accepted_by_person) AS accepted_by_person,
+            sum(s.rejected_by_person) AS rejected_by_person,
+            sum(s.result_bytes) AS result_bytes,
+            sum(s.duration_ms) AS duration_ms
+        FROM telemetry.tools_daily AS s
+        GROUP BY
+            day,
+            team,
+            tool_name
+    ),
+    days AS
+    (
+        SELECT
+            day,
+            team,
+            length(groupUniqArrayArray(grouped.who)) AS everybody,
+            length(groupUniqArrayArrayIf(grouped.who, length(grouped.who) < fewest)) AS folded
+        FROM grouped
+        GROUP BY
+            day,
+            team
+    )
+SELECT
+    g.day AS day,
+    '' AS member,
+    g.team AS team,
+    '' AS chapter,
+    if((length(g.who) >= fewest) AND ((d.folded = 0) OR (d.folded >= fewest)), toString(g.tool_name), '(under floor)') AS tool_name,
+    sum(g.calls) AS calls,
+    sum(g.failures) AS failures,
+    sum(g.accepted_by_rule) AS accepted_by_rule,
+    sum(g.rejected_by_rule) AS rejected_by_rule,
+    sum(g.accepted_by_person) AS accepted_by_person,
+    sum(g.rejected_by_person) AS rejected_by_person,
+    sum(g.result_bytes) AS result_bytes,
+    sum(g.duration_ms) AS duration_ms
+FROM grouped AS g
+INNER JOIN days AS d ON (g.day = d.day) AND (g.team = d.team)
+WHERE d.everybody >= fewest
+GROUP BY
+    day,
+    team,
+    tool_name;
+
+CREATE MATERIALIZED VIEW telemetry_team.usage_daily_refresh
+REFRESH EVERY 10 MINUTE OFFSET 1 MINUTE TO telemetry_team.usage_daily
+(
+    `day` Date,
+    `member` LowCardinality(String),
+    `team` LowCardinality(String),
+    `chapter` String,
+    `git_branch` String,
+    `model` LowCardinality(String),
+    `query_source` String,
+    `agent_name` String,
+    `speed` LowCardinality(String),
+    `client_version` String,
+    `requests` Float64,
+    `requests_without_cost` Float64,
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64),
+    `cache_creation_5m_tokens` Nullable(Float64),
+    `cache_creation_1h_tokens` Nullable(Float64),
+    `cache_creation_untold_tokens` Float64
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS SELECT
+    u.day AS day,
+    u.member AS member,
+    u.team AS team,
+    u.chapter AS chapter,
+    '(not shown)' AS git_branch,
+    u.model AS model,
+    '(not shown)' AS query_source,
+    '(not shown)' AS agent_name,
+    u.speed AS speed,
+    '(not shown)' AS client_version,
+    sum(u.requests) AS requests,
+    sum(u.requests_without_cost) AS requests_without_cost,
+    sum(u.cost_usd) AS cost_usd,
+    sum(u.input_tokens) AS input_tokens,
+    sum(u.output_tokens) AS output_tokens,
+    sum(u.cache_read_tokens) AS cache_read_tokens,
+    sum(u.cache_creation_tokens) AS cache_creation_tokens,
+    sum(u.cache_creation_5m_tokens) AS cache_creation_5m_tokens,
+    sum(u.cache_creation_1h_tokens) AS cache_creation_1h_tokens,
+    sum(u.cache_creation_untold_tokens) AS cache_creation_untold_tokens
+FROM telemetry.usage_daily AS u
+GROUP BY
+    day,
+    member,
+    team,
+    chapter,
+    model,
+    speed;
+
+CREATE MATERIALIZED VIEW telemetry_team.validations_refresh
+REFRESH EVERY 10 MINUTE OFFSET 1 MINUTE TO telemetry_team.validations
+(
+    `day` Date,
+    `member` String,
+    `team` String,
+    `ts` DateTime64(3, 'UTC'),
+    `session_id` String,
+    `chapter` String,
+    `tool_name` String,
+    `permission_mode` String,
+    `decision_source` String,
+    `outcome` String,
+    `weight` Float64
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT members
+        FROM telemetry.cohort_floor
+    ) AS fewest,
+    parts AS
+    (
+        SELECT
+            s.day AS day,
+            s.team AS team,
+            s.tool_name AS tool_name,
+            s.outcome AS outcome,
+            groupUniqArray(toString(s.member)) AS who,
+            sum(s.weight) AS weight
+        FROM telemetry.validations AS s
+        GROUP BY
+            day,
+            team,
+            tool_name,
+            outcome
+    ),
+    grouped AS
+    (
+        SELECT
+            day,
+            team,
+            tool_name,
+            groupUniqArrayArray(parts.who) AS who,
+            length(groupUniqArrayArrayIf(parts.who, length(parts.who) < fewest)) AS folded_parts
+        FROM parts
+        GROUP BY
+            day,
+            team,
+            tool_name
+    ),
+    days AS
+    (
+        SELECT
+            day,
+            team,
+            length(groupUniqArrayArray(grouped.who)) AS everybody,
+            length(groupUniqArrayArrayIf(grouped.who, length(grouped.who) < fewest)) AS folded
+        FROM grouped
+        GROUP BY
+            day,
+            team
+    )
+SELECT
+    p.day AS day,
+    '' AS member,
+    p.team AS team,
+    toDateTime64(p.day, 3, 'UTC') AS ts,
+    '' AS session_id,
+    '' AS chapter,
+    if(((length(g.who) >= fewest) AND ((d.folded = 0) OR (d.folded >= fewest))) AS group_shown, toString(p.tool_name), '(under floor)') AS tool_name,
+    '' AS permission_mode,
+    '' AS decision_source,
+    if((group_shown AND (length(p.who) >= fewest) AND ((g.folded_parts = 0) OR (g.folded_parts >= fewest))) AS part_shown, p.outcome, '(under floor)') AS outcome,
+    sum(p.weight) AS weight
+FROM parts AS p
+INNER JOIN grouped AS g ON (p.day = g.day) AND (p.team = g.team) AND (p.tool_name = g.tool_name)
+INNER JOIN days AS d ON (p.day = d.day) AND (p.team = d.team)
+WHERE d.everybody >= fewest
+GROUP BY
+    day,
+    team,
+    tool_name,
+    outcome;
+
 CREATE MATERIALIZED VIEW telemetry.daily_metrics_keep
 REFRESH EVERY 10 MINUTE APPEND TO telemetry.daily_metrics_kept
 (
@@ -2800,3 +3844,237 @@ WHERE (
     SELECT max(made_at)
     FROM telemetry.retention_reports
 ) < toDateTime(toStartOfWeek(now(), 1));
+
+CREATE MATERIALIZED VIEW telemetry_team.daily_metrics_refresh
+REFRESH EVERY 10 MINUTE OFFSET 1 MINUTE TO telemetry_team.daily_metrics
+(
+    `day` Date,
+    `team` LowCardinality(String),
+    `chapter` String,
+    `members` UInt64,
+    `sessions` Nullable(UInt64),
+    `prompts` Nullable(Float64),
+    `requests` Float64,
+    `api_errors` Nullable(Float64),
+    `tool_calls` Nullable(Float64),
+    `tool_failures` Nullable(Float64),
+    `edits` Nullable(Float64),
+    `approved` Nullable(Float64),
+    `rejected` Nullable(Float64),
+    `cost_usd` Nullable(Decimal(38, 9)),
+    `input_tokens` Nullable(Float64),
+    `output_tokens` Nullable(Float64),
+    `cache_read_tokens` Nullable(Float64),
+    `cache_creation_tokens` Nullable(Float64)
+)
+DEFINER = telemetry_admin SQL SECURITY DEFINER
+AS WITH
+    (
+        SELECT members
+        FROM telemetry.cohort_floor
+    ) AS fewest,
+    (
+        SELECT today() - events_days
+        FROM telemetry.retention
+    ) AS oldest,
+    grouped AS
+    (
+        SELECT
+            day,
+            team,
+            toString(chapter) AS chapter,
+            groupUniqArray(toString(s.member)) AS who,
+            uniqExactIf(s.member, s.requests > 0) AS paid_for,
+            toUInt64(round(arraySum(mapValues(minMapIf(map(cityHash64(s.member, s.session_id), s.counts_as), s.counts_as > 0))))) AS sessions,
+            sum(s.prompts) AS prompts,
+            sum(s.requests) AS requests,
+            sum(s.api_errors) AS api_errors,
+            sum(s.tool_calls) AS tool_calls,
+            sum(s.tool_failures) AS tool_failures,
+            sum(s.edits) AS edits,
+            sum(s.approved) AS approved,
+            sum(s.rejected) AS rejected,
+            sum(s.cost_usd) AS cost_usd,
+            sum(s.input_tokens) AS input_tokens,
+            sum(s.output_tokens) AS output_tokens,
+            sum(s.cache_read_tokens) AS cache_read_tokens,
+            sum(s.cache_creation_tokens) AS cache_creation_tokens
+        FROM telemetry.sessions_daily AS s
+        WHERE day > oldest
+        GROUP BY
+            day,
+            team,
+            chapter
+        UNION ALL
+        SELECT
+            day,
+            team,
+            toString(chapter) AS chapter,
+            arrayMap(number -> toString(number), range(m.members)) AS who,
+            m.members AS paid_for,
+            m.sessions,
+            m.prompts,
+            m.requests,
+            m.api_errors,
+            m.tool_calls,
+            m.tool_failures,
+            m.edits,
+            m.approved,
+            m.rejected,
+            m.cost_usd,
+            m.input_tokens,
+            m.output_tokens,
+            m.cache_read_tokens,
+            m.cache_creation_tokens
+        FROM telemetry.daily_metrics AS m
+        WHERE day <= oldest
+    ),
+    days AS
+    (
+        SELECT
+            day,
+            team,
+            length(groupUniqArrayArray(grouped.who)) AS everybody,
+            length(groupUniqArrayArrayIf(grouped.who, length(grouped.who) < fewest)) AS folded
+        FROM grouped
+        GROUP BY
+            day,
+            team
+    ),
+    judged AS
+    (
+        SELECT
+            g.*,
+            d.everybody AS everybody,
+            (length(g.who) >= fewest) AND ((d.folded = 0) OR (d.folded >= fewest)) AS shown
+        FROM grouped AS g
+        INNER JOIN days AS d ON (g.day = d.day) AND (g.team = d.team)
+    )
+SELECT
+    day,
+    team,
+    chapter,
+    if(shown, length(j.who), j.paid_for) AS members,
+    if(shown, toNullable(j.sessions), NULL) AS sessions,
+    if(shown, toNullable(j.prompts), NULL) AS prompts,
+    j.requests AS requests,
+    if(shown, toNullable(j.api_errors), NULL) AS api_errors,
+    if(shown, toNullable(j.tool_calls), NULL) AS tool_calls,
+    if(shown, toNullable(j.tool_failures), NULL) AS tool_failures,
+    if(shown, toNullable(j.edits), NULL) AS edits,
+    if(shown, toNullable(j.approved), NULL) AS approved,
+    if(shown, toNullable(j.rejected), NULL) AS rejected,
+    j.cost_usd AS cost_usd,
+    j.input_tokens AS input_tokens,
+    j.output_tokens AS output_tokens,
+    j.cache_read_tokens AS cache_read_tokens,
+    j.cache_creation_tokens AS cache_creation_tokens
+FROM judged AS j
+WHERE shown OR (j.requests > 0)
+UNION ALL
+WITH
+    (
+        SELECT members
+        FROM telemetry.cohort_floor
+    ) AS fewest,
+    (
+        SELECT today() - events_days
+        FROM telemetry.retention
+    ) AS oldest,
+    grouped AS
+    (
+        SELECT
+            day,
+            team,
+            toString(chapter) AS chapter,
+            groupUniqArray(toString(s.member)) AS who,
+            uniqExactIf(s.member, s.requests > 0) AS paid_for,
+            toUInt64(round(arraySum(mapValues(minMapIf(map(cityHash64(s.member, s.session_id), s.counts_as), s.counts_as > 0))))) AS sessions,
+            sum(s.prompts) AS prompts,
+            sum(s.requests) AS requests,
+            sum(s.api_errors) AS api_errors,
+            sum(s.tool_calls) AS tool_calls,
+            sum(s.tool_failures) AS tool_failures,
+            sum(s.edits) AS edits,
+            sum(s.approved) AS approved,
+            sum(s.rejected) AS rejected,
+            sum(s.cost_usd) AS cost_usd,
+            sum(s.input_tokens) AS input_tokens,
+            sum(s.output_tokens) AS output_tokens,
+            sum(s.cache_read_tokens) AS cache_read_tokens,
+            sum(s.cache_creation_tokens) AS cache_creation_tokens
+        FROM telemetry.sessions_daily AS s
+        WHERE day > oldest
+        GROUP BY
+            day,
+            team,
+            chapter
+        UNION ALL
+        SELECT
+            day,
+            team,
+            toString(chapter) AS chapter,
+            arrayMap(number -> toString(number), range(m.members)) AS who,
+            m.members AS paid_for,
+            m.sessions,
+            m.prompts,
+            m.requests,
+            m.api_errors,
+            m.tool_calls,
+            m.tool_failures,
+            m.edits,
+            m.approved,
+            m.rejected,
+            m.cost_usd,
+            m.input_tokens,
+            m.output_tokens,
+            m.cache_read_tokens,
+            m.cache_creation_tokens
+        FROM telemetry.daily_metrics AS m
+        WHERE day <= oldest
+    ),
+    days AS
+    (
+        SELECT
+            day,
+            team,
+            length(groupUniqArrayArray(grouped.who)) AS everybody,
+            length(groupUniqArrayArrayIf(grouped.who, length(grouped.who) < fewest)) AS folded
+        FROM grouped
+        GROUP BY
+            day,
+            team
+    ),
+    judged AS
+    (
+        SELECT
+            g.*,
+            d.everybody AS everybody,
+            (length(g.who) >= fewest) AND ((d.folded = 0) OR (d.folded >= fewest)) AS shown
+        FROM grouped AS g
+        INNER JOIN days AS d ON (g.day = d.day) AND (g.team = d.team)
+    )
+SELECT
+    day,
+    team,
+    '(under floor)' AS chapter,
+    length(groupUniqArrayArray(j.who)) AS members,
+    toNullable(sum(j.sessions)) AS sessions,
+    toNullable(sum(j.prompts)) AS prompts,
+    0. AS requests,
+    toNullable(sum(j.api_errors)) AS api_errors,
+    toNullable(sum(j.tool_calls)) AS tool_calls,
+    toNullable(sum(j.tool_failures)) AS tool_failures,
+    toNullable(sum(j.edits)) AS edits,
+    toNullable(sum(j.approved)) AS approved,
+    toNullable(sum(j.rejected)) AS rejected,
+    NULL AS cost_usd,
+    NULL AS input_tokens,
+    NULL AS output_tokens,
+    NULL AS cache_read_tokens,
+    NULL AS cache_creation_tokens
+FROM judged AS j
+WHERE (NOT shown) AND (j.everybody >= fewest)
+GROUP BY
+    day,
+    team;

@@ -342,11 +342,16 @@ def _cloud_clickhouse(service: Service, settings: Settings) -> Service:
 
 def _cloud_schema(service: Service, settings: Settings) -> Service:
     """Applies what is pending and ends: nobody watches it there."""
+    found = {f"/schema/ddl/{name}": text for name, text in scale.schema_files(settings).items()}
     return replace(
         service,
         command=("apply",),
         environment=(("CLICKHOUSE_URL", scale.endpoint(settings, _placement().warehouse)),),
-        files=tuple(file for file in service.files if not file.secret),
+        files=tuple(
+            replace(file, text=found.get(file.path, file.text))
+            for file in service.files
+            if not file.secret
+        ),
         mounts=(Mount(machine=f"{RUN}/config/schema", container="/schema"),),
         scratch=(*service.scratch, "/tmp"),
         after=(CLICKHOUSE,),
@@ -441,7 +446,13 @@ def users_xml(
     secrets: Secrets, *, loopback_default: bool, logins: Sequence[Login] = (), now: int = 0
 ) -> str:
     """ClickHouse's users for a member's machine: its member, and further logins (at Unix time
-    `now`) where others ask there too."""
+    `now`) where others ask there too. Raises ValueError for such logins on libchdb."""
+    if loopback_default and logins:
+        raise ValueError(
+            "ClickHouse as a library opens the files of its owner to everyone who may ask it "
+            "something (the function file()), so it has one login. Others can have logins where "
+            "ClickHouse is a server of its own: `make local`."
+        )
     member = Login(id=secrets.member, query=(Hash(access.password_hash(secrets.member_password)),))
     return access.expand(
         access.templates(

@@ -776,14 +776,17 @@ def purge(
 @_command
 def report(
     about: Annotated[
-        Literal["month", "retention", "governance"], typer.Argument(help="What it is about.")
+        Literal["month", "retention", "governance", "access"],
+        typer.Argument(help="What it is about."),
     ],
     month: Annotated[
         str, typer.Option(help="Of `month`: such as 2026-11; empty: this one, UTC.")
     ] = "",
     day: Annotated[
         str,
-        typer.Option(help="Of `retention` and `governance`: as of that day, such as 2026-11-23."),
+        typer.Option(
+            help="Of `retention`, `governance` and `access`: as of that day, such as 2026-11-23."
+        ),
     ] = "",
     form: Annotated[
         Literal["md", "html", "csv", "json"] | None,
@@ -798,13 +801,15 @@ def report(
     ] = None,
 ) -> None:
     """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went; what is
-    held, for how long, and what was deleted; or who waits for a purge, and what is overdue."""
+    held, for how long, and what was deleted; who waits for a purge, and what is overdue; or who asked
+    what in the thirty days before, and what was refused."""
     from scripts import report as reporting
     from scripts.report_text import Page
 
     if (day and about == "month") or (month and about != "month"):
         raise Misuse(
-            "--month belongs to `report month`, --day to `report retention` and `governance`."
+            "--month belongs to `report month`, --day to `report retention`, `governance` and "
+            "`access`."
         )
     first, until = reporting.first_day(month), reporting.last_moment(day)
     form = reporting.format_of(form, output)
@@ -815,6 +820,8 @@ def report(
         made = reporting.ask(settings, secrets, first)
     elif about == "retention":
         made = reporting.ask_retention(settings, secrets, until)
+    elif about == "access":
+        made = reporting.ask_access(settings, secrets, until)
     else:
         made = reporting.ask_governance(settings, secrets, until)
     text = reporting.rendered(made, form)

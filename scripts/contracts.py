@@ -38,6 +38,7 @@ _JSON_TYPES = {
     "bool": "boolean",
     "array": "array",
 }
+_STANDING = (names.RETENTION, names.PRICES, names.BUDGET, names.COHORT_FLOOR)
 _TABLES = {"events": names.EVENTS, "metrics": names.METRIC_POINTS}
 
 Columns = Mapping[str, Mapping[str, str]]
@@ -46,14 +47,17 @@ Columns = Mapping[str, Mapping[str, str]]
 
 def database_schema(client: Client) -> str:
     """The CREATE statements of all tables and views, each behind those it names."""
+    databases = (names.DATABASE, names.TEAM_DATABASE)
     found = client.query(
-        "SELECT name, formatQuery(create_table_query) FROM system.tables "
+        "SELECT concat(database, '.', name) AS name, formatQuery(create_table_query) "
+        "FROM system.tables "
         # A refresh that is under way has a table of its own, whose name begins with a dot.
-        "WHERE database = {db:String} AND NOT startsWith(name, '.') ORDER BY name",
-        parameters={"db": names.DATABASE},
+        "WHERE database IN {databases:Array(String)} AND NOT startsWith(system.tables.name, '.') "
+        "ORDER BY database, name",
+        parameters={"databases": list(databases)},
     )
     left = {name: _plain(name, text) for name, text in found.result_rows}
-    statements = [f"CREATE DATABASE {names.DATABASE};\n"]
+    statements = [f"CREATE DATABASE {name};\n" for name in databases]
     while left:
         ready = [
             name for name, text in left.items() if not _mentioned(text) & (left.keys() - {name})
@@ -64,14 +68,14 @@ def database_schema(client: Client) -> str:
 
 def _plain(name: str, text: str) -> str:
     """Without what differs between databases of the same schema."""
-    if name in (names.RETENTION, names.PRICES, names.BUDGET):
+    if name in {f"{names.DATABASE}.{view}" for view in _STANDING}:
         text = re.sub(r"\nCOMMENT '[0-9a-f]+'", "", text)
     # A price list of one line.
     return re.sub(r"arrayJoin\(\[(\('.*?)\), \('.*\]\)", r"arrayJoin([\1)])", text)
 
 
 def _mentioned(text: str) -> set[str]:
-    return set(re.findall(rf"\b{names.DATABASE}\.(\w+)", text))
+    return set(re.findall(rf"\b(?:{names.DATABASE}|{names.TEAM_DATABASE})\.\w+", text))
 
 
 def columns(client: Client) -> Columns:

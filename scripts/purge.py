@@ -38,6 +38,8 @@ _FOREVER = datetime(2299, 12, 31, tzinfo=UTC)
 _SUMMARIES = tuple(f"{name}_store" for name in names.SUMMARIES)
 _SCRATCH = "purge_scratch"
 _ROWS = (*names.OWN_EVENTS, names.SESSION_LABELS)
+_ASKED = "user = {target:String} AND ts <= {began:DateTime}"
+"""Of the access audit."""
 _TABLES = (*_ROWS, *_SUMMARIES)
 """With those that are made anew from the others."""
 
@@ -172,6 +174,11 @@ class Purger:
         for keeper, file in self._files():
             if records := sum(1 for line in keeper.lines(file) if self._names(line)):
                 found.append(Place(where=file.shown, what="lines", before=records))
+        found += [
+            Place(where=f"{names.DATABASE}.{table}", what="audit rows", before=rows)
+            for table in names.ACCESS
+            if (rows := self._asked(table))
+        ]
         for folder, each, rows in self._archived():
             found.append(Place(where=str(folder / each.file), what="archived rows", before=rows))
         return Plan(target=self.target, places=tuple(found), copies=tuple(self._backups()))
@@ -224,6 +231,17 @@ class Purger:
         self.client.command("SYSTEM FLUSH LOGS")
         return int(
             self._value(f"SELECT count() FROM system.{log} WHERE {self._audit_condition(log)}")
+        )
+
+    def _asked(self, table: str) -> int:
+        """Rows of the access audit that are the member's. Of a session there are none that tell of
+        it: a query is kept without literals."""
+        if self.target.kind != "member":
+            return 0
+        return int(
+            self._value(
+                f"SELECT count() FROM {names.DATABASE}.{table} WHERE {_ASKED} SETTINGS final = 0"
+            )
         )
 
     def _archives(self) -> list[Path]:
@@ -309,7 +327,7 @@ class Purger:
         done_at = datetime.now(UTC)
         with step("Forgetting who asked for it") as shown:
             finish(self.client, number, requested_at, done_at)
-            self._wait_for_parts((names.PURGE_REQUESTS,), shown.update)
+            self._wait_for_parts((names.PURGE_REQUESTS, *names.ACCESS), shown.update)
         file = evidence.write(
             self.home,
             f"purge-{number}",
@@ -432,6 +450,19 @@ class Purger:
             )
 
     def _clear_audit(self, number: str) -> None:
+        # It follows the server's logs, which are cleared below.
+        warehouse.refresh_audit(self.client)
+        for table in names.ACCESS:
+            if self._asked(table):
+                text = ", query = ''" if table == names.ACCESS_LOG else ""
+                changes = f"user = {{number:String}}, address = ''{text}"
+                # ClickHouse keeps the last statement in a file: then it is one that names nobody.
+                for each in (_ASKED, "1 = 0"):
+                    self.client.command(
+                        f"ALTER TABLE {names.DATABASE}.{table} UPDATE {changes} WHERE {each}",
+                        parameters={**self._given, "number": f"purged-{number}"},
+                        settings={"mutations_sync": 2},
+                    )
         for log in self._logs():
             if not self._audited(log):
                 continue
@@ -489,6 +520,8 @@ class Purger:
     def _rewrite_backups(self, known: Sequence[Kept]) -> tuple[Kept, ...]:
         """Those that cannot be reached stay until they lapse."""
         conditions = {table: self._condition(table) for table in _ROWS}
+        if self.target.kind == "member":
+            conditions |= dict.fromkeys(names.ACCESS, _ASKED)
         own = Target("member", self.home.secrets().member)
         kept: list[Kept] = []
         for place in dict.fromkeys(each.place for each in known):

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from infra.secrets import Secrets
 from infra.settings import Settings
+from infra.warehouse import names
 from scripts import console, queries, warehouse
 from scripts.errors import Failure
 
@@ -21,12 +22,18 @@ Format = Literal["table", "json", "csv"]
 
 
 def ask(
-    settings: Settings, secrets: Secrets, sql: str, parameters: dict[str, str]
+    settings: Settings,
+    secrets: Secrets,
+    sql: str,
+    parameters: dict[str, str],
+    *,
+    admin: bool = False,
 ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-    """Column names and rows. `parameters` fill {name:Type} places."""
+    """Column names and rows. `parameters` fill {name:Type} places. `admin`: what is nobody's own."""
     from clickhouse_connect.driver.exceptions import Error
 
-    client = warehouse.as_member(settings, secrets)
+    client = (warehouse.as_admin if admin else warehouse.as_member)(settings, secrets)
+    client.database = names.DATABASE
     try:
         result = client.query(sql, parameters=parameters)
     except Error as error:

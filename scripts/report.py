@@ -1,9 +1,9 @@
 """`telemetry report`: one page to read or hand on. `month`: what a month cost and how it went;
 `retention`: what is held, for how long, and what went; `governance`: what became of what was
-promised.
+promised; `access`: who asked what, and what they were refused.
 
-Each section is a question of its own, in queries/report/, queries/retention/ and
-queries/governance/, asked as the member.
+Each section is a question of its own, in queries/report/, queries/retention/, queries/governance/
+and queries/access/, asked as the member; those of access as the administrator.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from typing import Any, Literal, get_args
 
 from infra.secrets import Secrets
 from infra.settings import Settings
-from scripts import queries, query, report_html, report_text
+from scripts import queries, query, report_html, report_text, warehouse
 from scripts.errors import Failure, Misuse
-from scripts.report_text import Governance, Page, Report, Retention, Row, Section
+from scripts.report_text import Access, Governance, Page, Report, Retention, Row, Section
 from stacks.home import PROJECT
 
 FOLDER = PROJECT / "queries" / "report"
 RETENTION = PROJECT / "queries" / "retention"
 GOVERNANCE = PROJECT / "queries" / "governance"
+ACCESS = PROJECT / "queries" / "access"
 Format = Literal["md", "html", "csv", "json"]
 
 TITLES = {
@@ -53,6 +54,14 @@ RETENTION_TITLES = {
     "coverage": "When it was made",
 }
 GOVERNANCE_TITLES = {"purges": "Purge requests", "kept-out": "Kept out"}
+ACCESS_TITLES = {
+    "people": "Who asked how much",
+    "logins": "Failed logins",
+    "denied": "Denied",
+    "addresses": "From where",
+    "edge": "Refused at the edge",
+    "coverage": "What this is made of",
+}
 _OF_RETENTION = ("classes", "deletions")
 """What governance shows of the retention report."""
 
@@ -131,8 +140,23 @@ def ask_governance(settings: Settings, secrets: Secrets, until: datetime) -> Gov
     )
 
 
+def ask_access(settings: Settings, secrets: Secrets, until: datetime) -> Access:
+    """The thirty days before a moment."""
+    client = warehouse.as_admin(settings, secrets)
+    warehouse.refresh_audit(client)
+    client.close_connections()
+    given = {"until": f"{until:%Y-%m-%d %H:%M:%S}"}
+    answer = _answers(settings, secrets, ACCESS, given, admin=True)
+    return Access(until=until, sections=tuple(answer(*each) for each in ACCESS_TITLES.items()))
+
+
 def _answers(
-    settings: Settings, secrets: Secrets, folder: Path, given: dict[str, str]
+    settings: Settings,
+    secrets: Secrets,
+    folder: Path,
+    given: dict[str, str],
+    *,
+    admin: bool = False,
 ) -> Callable[[str, str], Section]:
     """Asks a question of a folder by name; its title is given to the answer."""
     shipped = queries.shipped(folder)
@@ -145,6 +169,7 @@ def _answers(
             secrets,
             asked.sql,
             asked.arguments({key: value for key, value in given.items() if key in known}),
+            admin=admin,
         )
         return Section(
             name=name.replace("-", "_"),

@@ -263,6 +263,53 @@ class Governance(Page):
         return notes + self.retention.notes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Access(Page):
+    """Who asked what, and what they were refused, in the thirty days before a moment."""
+
+    until: datetime
+    sections: tuple[Section, ...]
+
+    @property
+    def has_data(self) -> bool:
+        coverage = self.row("coverage")
+        return bool(coverage.get("rows") or coverage.get("edge_rows"))
+
+    @property
+    def name(self) -> str:
+        return f"access {self.until:%Y-%m-%d}"
+
+    def _times(self, section: str) -> int:
+        found = self.section(section)
+        return sum(row["times"] for row in found.rows) if found else 0
+
+    @property
+    def facts(self) -> Row:
+        return {
+            "as_of": plain(self.until),
+            "since": self.row("coverage").get("since"),
+            "failed_logins": self._times("logins"),
+            "denied": self._times("denied"),
+            "refused_at_the_edge": self._times("edge"),
+        }
+
+    @property
+    def heading(self) -> str:
+        since = shown("", self.row("coverage").get("since"))
+        return f"From {since} to {shown('', plain(self.until))}. Days and times are UTC."
+
+    @property
+    def notes(self) -> list[str]:
+        if not self.has_data:
+            return ["Nobody asked anything."]
+        told = {
+            "failed login(s)": self._times("logins"),
+            "denied attempt(s)": self._times("denied"),
+            "refused at the edge": self._times("edge"),
+        }
+        return [f"{times} {what}." for what, times in told.items() if times]
+
+
 def month_after(month: date) -> date:
     """First day of the next month."""
     return (month + timedelta(days=31)).replace(day=1)

@@ -128,10 +128,24 @@ def text_columns(client: Client, tables: Sequence[str]) -> Iterator[tuple[str, s
 def refresh(client: Client) -> None:
     """Bring the summaries up to date, now. They follow what arrives by themselves, but learn of
     deletions and labels only when they are refreshed."""
-    for views in (names.SUMMARY_REFRESHES, (names.DAILY_METRICS_KEEP,)):
-        for what in ("REFRESH", "WAIT"):
-            for view in views:
-                client.command(f"SYSTEM {what} VIEW {names.DATABASE}.{view}")
+    for database, views in (
+        (names.DATABASE, names.SUMMARY_REFRESHES),
+        (names.DATABASE, (names.DAILY_METRICS_KEEP,)),
+        (names.TEAM_DATABASE, names.TEAM_REFRESHES),
+    ):
+        _refresh(client, database, views)
+
+
+def refresh_audit(client: Client) -> None:
+    """Bring the access audit up to date, now: it follows the server's logs by a minute."""
+    client.command("SYSTEM FLUSH LOGS")
+    _refresh(client, names.DATABASE, names.ACCESS_KEEPS)
+
+
+def _refresh(client: Client, database: str, views: Sequence[str]) -> None:
+    for what in ("REFRESH", "WAIT"):
+        for view in views:
+            client.command(f"SYSTEM {what} VIEW {database}.{view}")
 
 
 def migrate(client: Client, settings: Settings) -> list[str]:

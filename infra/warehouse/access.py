@@ -31,8 +31,6 @@ _NOBODY = "0" * 64
 """A SHA-256 that no password is known to have: this user exists, and cannot log in."""
 _ANYWHERE = ("::/0",)
 
-_MIB = 1024 * 1024
-
 
 @dataclass(frozen=True, kw_only=True)
 class Networks:
@@ -47,11 +45,13 @@ class Networks:
 class Limits:
     """Of one query, and of one person in an hour."""
 
-    memory_mib: int
+    memory: int
+    """Bytes."""
     seconds: int
     rows_read: int
     rows: int
-    result_mib: int
+    result: int
+    """Bytes."""
     queries: int
     errors: int
     hour_rows_read: int
@@ -62,8 +62,8 @@ class Limits:
         """Settings that a person may lower."""
         return {
             "max_execution_time": self.seconds,
-            "max_memory_usage": self.memory_mib * _MIB,
-            "max_result_bytes": self.result_mib * _MIB,
+            "max_memory_usage": self.memory,
+            "max_result_bytes": self.result,
             "max_result_rows": self.rows,
             "max_rows_to_read": self.rows_read,
             "max_threads": _THREADS,
@@ -87,33 +87,33 @@ _AT_ONCE = 16
 
 LIMITS: Mapping[str, Limits] = {
     "member": Limits(
-        memory_mib=1000,
+        memory=1_000_000_000,
         seconds=60,
         rows_read=2_000_000_000,
         rows=1_000_000,
-        result_mib=500,
+        result=500_000_000,
         queries=20_000,
         errors=2_000,
         hour_rows_read=50_000_000_000,
         hour_seconds=3600,
     ),
     "coordinator": Limits(
-        memory_mib=1000,
+        memory=1_000_000_000,
         seconds=60,
         rows_read=500_000_000,
         rows=1_000_000,
-        result_mib=500,
+        result=500_000_000,
         queries=10_000,
         errors=1_000,
         hour_rows_read=10_000_000_000,
         hour_seconds=3600,
     ),
     "auditor": Limits(
-        memory_mib=500,
+        memory=500_000_000,
         seconds=60,
         rows_read=500_000_000,
         rows=1_000_000,
-        result_mib=500,
+        result=500_000_000,
         queries=2_000,
         errors=500,
         hour_rows_read=10_000_000_000,
@@ -148,6 +148,20 @@ _FREE = (
 from the log, show more of it (send_logs_level), skip what is final, or outgrow a limit."""
 
 
+INDEX_FUNCTIONS = (
+    "mergeTreeAnalyzeIndexes",
+    "mergeTreeAnalyzeIndexesUUID",
+    "mergeTreeIndex",
+    "mergeTreeProjection",
+    "mergeTreeTextIndex",
+)
+"""Table functions that show the keys of a table, members and sessions of others among them: filters
+of the table do not hold for them, filters of their own names do."""
+_SIZES = {"tables": "total_rows IS NULL", "columns": "data_compressed_bytes = 0"}
+"""Of `system`. Tables with rows are not listed to members who share a store: how many rows there
+are, less their own, is what others did. DESCRIBE tells of each."""
+
+
 def password_hash(password: str) -> str:
     """What users.xml keeps instead of a password."""
     return hashlib.sha256(password.encode()).hexdigest()
@@ -157,10 +171,16 @@ def _profiles() -> dict[str, object]:
     return {
         # The server's own work, such as refreshing summaries, would crowd people out of the audit.
         "default": {"log_queries": 0},
-        "telemetry_local": {"log_queries": 1},
+        # Who has no password starts and stops listening. What calls a function, such as file(), is
+        # too long.
+        "telemetry_local": {
+            "log_queries": 1,
+            "max_ast_elements": 6,
+            "constraints": {"max_ast_elements": {"const": None}},
+        },
         "telemetry_ingest": {"async_insert": 0, "log_queries": 0},
         # Reads see each event once, however often it was sent.
-        "telemetry_admin": {"final": 1, "log_queries": 1},
+        "telemetry_admin": {"readonly": 0, "final": 1, "log_queries": 1},
         **{_role(role): _profile(limits) for role, limits in LIMITS.items()},
     }
 
@@ -182,8 +202,8 @@ def _profile(limits: Limits) -> dict[str, object]:
         "final": 1,
         "log_queries": 1,
         "max_concurrent_queries_for_user": _AT_ONCE,
-        "max_memory_usage_for_user": 2 * limits.memory_mib * _MIB,
-        "max_temporary_data_on_disk_size_for_user": 4 * limits.memory_mib * _MIB,
+        "max_memory_usage_for_user": 2 * limits.memory,
+        "max_temporary_data_on_disk_size_for_user": 4 * limits.memory,
         **limits.largest,
         "constraints": {
             **{name: {"min": 1, "max": most, **opened} for name, most in limits.largest.items()},
@@ -219,20 +239,24 @@ def _roles(*, alone: bool) -> dict[str, object]:
     }
 
 
-def _filters(role: str) -> dict[str, dict[str, str]]:
+def _filters(role: str, *, alone: bool) -> dict[str, dict[str, str]]:
     """Rows that someone of a role sees, by database and table."""
-    own = f"member = '{ID}'"
-    if role == "member":
-        return {
-            names.DATABASE: {
-                **dict.fromkeys(names.OWN_EVENTS, f"{own} AND synthetic = ''"),
-                **dict.fromkeys(names.OWN_ROWS, own),
-            }
-        }
+    shut = {"_table_function": dict.fromkeys(INDEX_FUNCTIONS, "0")}
+    sizes = {} if alone else {"system": _SIZES if role == "member" else dict.fromkeys(_SIZES, "1")}
     if role == "coordinator":
         team = f"'{TEAM}' = '' OR team = '{TEAM}'"
-        return {names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, team)}
-    return {names.DATABASE: dict.fromkeys(names.ACCESS, "1")}
+        return {names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, team), **sizes, **shut}
+    if role == "auditor":
+        return {names.DATABASE: dict.fromkeys(names.ACCESS, "1"), **sizes, **shut}
+    own = f"member = '{ID}'"
+    return {
+        names.DATABASE: {
+            **dict.fromkeys(names.OWN_EVENTS, f"{own} AND synthetic = ''"),
+            **dict.fromkeys(names.OWN_ROWS, own),
+        },
+        **sizes,
+        **shut,
+    }
 
 
 def _databases(filters: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
@@ -242,14 +266,14 @@ def _databases(filters: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
     }
 
 
-def _person(role: str) -> dict[str, object]:
+def _person(role: str, *, alone: bool) -> dict[str, object]:
     return {
         "auth_methods": METHODS,
         "networks": {"ip": list(_ANYWHERE)},
         "profile": _role(role),
         "quota": _role(role),
         "grants": {"query": [f"GRANT {_role(role)}"]},
-        "databases": _databases(_filters(role)),
+        "databases": _databases(_filters(role, alone=alone)),
         "default_database": names.TEAM_DATABASE if role == "coordinator" else names.DATABASE,
     }
 
@@ -274,7 +298,7 @@ def _user(
     return user
 
 
-def _programs(*, loopback_default: bool, networks: Networks) -> dict[str, object]:
+def _programs(*, loopback_default: bool, alone: bool, networks: Networks) -> dict[str, object]:
     """The users that are no people, and the administrator."""
     landing = (names.LOGS_LANDING, names.SUM_LANDING, names.GAUGE_LANDING)
     everybody: dict[str, object] = {"default": {"@remove": "remove"}}
@@ -308,6 +332,7 @@ def _programs(*, loopback_default: bool, networks: Networks) -> dict[str, object
         filters={
             names.DATABASE: dict.fromkeys((*names.OWN_EVENTS, *names.OWN_ROWS, *names.ACCESS), "1"),
             names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, "1"),
+            **({} if alone else {"system": dict.fromkeys(_SIZES, "1")}),
         },
     )
     everybody[names.INGEST_USER] = _user(
@@ -350,12 +375,14 @@ def templates(
             "profiles": _profiles(),
             "quotas": _quotas(),
             "roles": _roles(alone=alone),
-            "users": _programs(loopback_default=loopback_default, networks=networks or Networks()),
+            "users": _programs(
+                loopback_default=loopback_default, alone=alone, networks=networks or Networks()
+            ),
         }
     )
     return {
         HEAD: head.removesuffix(_END),
-        **{role: _block(_person(role)) for role in LIMITS},
+        **{role: _block(_person(role, alone=alone)) for role in LIMITS},
         METHOD: f"<password_{NUMBER}><password_sha256_hex>{HASH}</password_sha256_hex>"
         f"</password_{NUMBER}>",
         TAIL: _END,

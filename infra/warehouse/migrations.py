@@ -187,6 +187,9 @@ def standing_views(settings: Settings) -> tuple[StandingView, ...]:
             f"{days.metrics_days} AS metrics_days, "
             f"{days.content_days} AS content_days",
         ),
+        StandingView(
+            names.COHORT_FLOOR, f"SELECT toUInt64({settings.privacy.cohort_floor}) AS members"
+        ),
         StandingView(names.PRICES, prices.select()),
         StandingView(
             names.BUDGET, f"SELECT toDecimal64('{settings.budget.monthly_usd}', 2) AS monthly_usd"

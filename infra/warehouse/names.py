@@ -31,6 +31,7 @@ PURGE_STATUS = "purge_status"
 RETENTION = "retention"
 PRICES = "prices"
 BUDGET = "budget"
+COHORT_FLOOR = "cohort_floor"
 SUMMARIES = (
     "usage_daily",
     "tools_daily",
@@ -66,6 +67,8 @@ ACCESS_LOG = "access_log"
 EDGE_LOG = "edge_log"
 ACCESS = (ACCESS_LOG, EDGE_LOG)
 """What auditors read: who asked what, and what the edge answered (0013_access_log.sql)."""
+ACCESS_KEEPS = tuple(f"{name}_keep" for name in ACCESS)
+"""Write them, every minute."""
 TEAM_TABLES = (
     "usage_daily",
     "tools_daily",
@@ -77,8 +80,9 @@ TEAM_TABLES = (
     "daily_metrics",
 )
 """Of TEAM_DATABASE, each written by X_refresh (0012_team.sql)."""
-TEAM_SHARED = (PRICES, BUDGET, RETENTION)
-"""Views of TEAM_DATABASE on what is nobody's."""
+TEAM_SHARED = ("sessions_daily", PRICES, BUDGET, RETENTION, COHORT_FLOOR)
+"""Views of TEAM_DATABASE: on its usage_daily, and on what is nobody's."""
+TEAM_REFRESHES = tuple(f"{name}_refresh" for name in TEAM_TABLES)
 
 BACKED_UP_BY_DAY = OWN_EVENTS
 """A backup has them day by day of `ts`, without the rows of self-tests."""
@@ -89,6 +93,7 @@ BACKED_UP_WHOLE = (
     PURGE_REQUESTS,
     DELETIONS,
     RETENTION_REPORTS,
+    *ACCESS,
 )
 DERIVED = (TOUCHED_DAYS, *(f"{name}_store" for name in SUMMARIES))
 """Tables that are made anew from those."""
@@ -101,6 +106,7 @@ SHARED = (
     RETENTION,
     PRICES,
     BUDGET,
+    COHORT_FLOOR,
     DELETIONS,
     KEPT_OUT,
     PURGE_STATUS,

@@ -99,7 +99,7 @@ def test_a_get_never_writes(stack: Stack) -> None:
 def test_the_page_lists_all_limits_of_the_profile() -> None:
     """Held against the rendered users.xml."""
     golden = ElementTree.parse(PROJECT / "tests/golden/embedded/clickhouse-users.xml")
-    [profile] = golden.iterfind("profiles/telemetry_human")
+    [profile] = golden.iterfind("profiles/telemetry_member")
     assert {each.tag: each.text for each in profile if each.tag != "constraints"} == LIMITS
 
 
