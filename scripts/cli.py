@@ -801,8 +801,8 @@ def report(
     ] = None,
 ) -> None:
     """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went; what is
-    held, for how long, and what was deleted; who waits for a purge, and what is overdue; or who asked
-    what in the thirty days before, and what was refused."""
+    held, for how long, and what was deleted; who waits for a purge, and what is overdue; or who
+    asked what in the thirty days before, and what was refused."""
     from scripts import report as reporting
     from scripts.report_text import Page
 

@@ -29,7 +29,7 @@ def ask(
     *,
     admin: bool = False,
 ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-    """Column names and rows. `parameters` fill {name:Type} places. `admin`: what is nobody's own."""
+    """Column names and rows. `parameters` fill {name:Type} places. `admin`: not as the member."""
     from clickhouse_connect.driver.exceptions import Error
 
     client = (warehouse.as_admin if admin else warehouse.as_member)(settings, secrets)

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -145,7 +145,8 @@ def ask_access(settings: Settings, secrets: Secrets, until: datetime) -> Access:
     client = warehouse.as_admin(settings, secrets)
     warehouse.refresh_audit(client)
     client.close_connections()
-    given = {"until": f"{until:%Y-%m-%d %H:%M:%S}"}
+    # The second that is not over counts.
+    given = {"until": f"{until + timedelta(seconds=1):%Y-%m-%d %H:%M:%S}"}
     answer = _answers(settings, secrets, ACCESS, given, admin=True)
     return Access(until=until, sections=tuple(answer(*each) for each in ACCESS_TITLES.items()))
 
