@@ -30,6 +30,9 @@ EDGE = "edge"
 
 RUN, DISK = "@RUN@", "@DISK@"
 """On the cloud's machine: what is gone with a restart (secrets too), and the data disk."""
+EDGE_LOG = "@EDGE_LOG@"
+"""A folder with a name that nobody guesses: ClickHouse reads the edge's log from it, and would read
+it to whoever knows the name (infra/warehouse/ddl/0013_access_log.sql)."""
 NETWORK = "172.30.77.0/24"
 ADDRESSES = {
     EDGE: "172.30.77.2",
@@ -395,7 +398,7 @@ def _edge(settings: Settings) -> Service:
         warehouse=scale.endpoint(settings, _placement().warehouse),
         secrets=f"{folder}/secrets",
         data=data,
-        log=log,
+        log=f"{log}/{EDGE_LOG}",
         admin=EDGE_ADMIN,
     )
     return Service(

@@ -28,7 +28,9 @@ _MAX_HEADER_BYTES = 16 * 1024
 _HEADERS_SECONDS, _BODY_SECONDS, _ANSWER_SECONDS, _IDLE_SECONDS = 10, 60, 120, 120
 _UPSTREAM_SECONDS = 10
 """How long a request waits for a service that starts again."""
-_LOG_MIB, _LOG_FILES = 50, 20
+_CA = "local"
+"""Caddy makes one of this name in any case."""
+_LOG_MIB, _LOG_FILES = 10, 10
 
 _REFUSED_PARAMETERS = "user|password|quota_key|role|session_id|session_check|session_timeout"
 """Of a query's URL: credentials, which would stand in logs, and what outlives a request."""
@@ -81,7 +83,7 @@ def config(settings: Settings, placement: Placement, *, address: str = ADDRESS) 
                 "servers": servers,
             },
             "tls": _certificates(settings, names),
-            **({} if edge.acme else {"pki": _own_ca(placement)}),
+            "pki": _ca(settings, placement),
         },
     }
 
@@ -134,7 +136,8 @@ def _server(
         "write_timeout": _seconds(_ANSWER_SECONDS),
         "idle_timeout": _seconds(_IDLE_SECONDS),
         "max_header_bytes": _MAX_HEADER_BYTES,
-        "automatic_https": {"disable_redirects": True},
+        # What it would do by itself is said in full here; it would make a CA of its own besides.
+        "automatic_https": {"disable": True},
         "tls_connection_policies": [policy],
         # One policy for all names, so that none is a way round another.
         "strict_sni_host": False,
@@ -312,28 +315,25 @@ def _certificates(settings: Settings, names: list[str]) -> dict[str, Any]:
     if edge.acme:
         issuer = {"module": "acme", **({"email": edge.acme_email} if edge.acme_email else {})}
     else:
-        issuer = {"module": "internal", "ca": "own", "lifetime": "168h"}
+        issuer = {"module": "internal", "ca": _CA, "lifetime": "168h"}
     return {
         "certificates": {"automate": names},
+        # It takes empty folders away, now and then under the first certificate.
+        "disable_storage_clean": True,
         "automation": {"policies": [{"subjects": names, "issuers": [issuer]}]},
     }
 
 
-def _own_ca(placement: Placement) -> dict[str, Any]:
-    """The CA's key is a secret that the machine is given; what it signs lives for days."""
-    return {
-        "certificate_authorities": {
-            "own": {
-                "install_trust": False,
-                "root": {
-                    "certificate": f"{placement.secrets}/{CA_CERTIFICATE}",
-                    "private_key": f"{placement.secrets}/{CA_KEY}",
-                    "format": "pem_file",
-                },
-                "intermediate_lifetime": "720h",
-            }
-        }
+def _ca(settings: Settings, placement: Placement) -> dict[str, Any]:
+    """The one CA there is. Its key is a secret that the machine is given; what it signs lives for
+    days. With public certificates it signs nothing."""
+    root = {
+        "certificate": f"{placement.secrets}/{CA_CERTIFICATE}",
+        "private_key": f"{placement.secrets}/{CA_KEY}",
+        "format": "pem_file",
     }
+    own = {} if settings.edge.acme else {"root": root, "intermediate_lifetime": "720h"}
+    return {"certificate_authorities": {_CA: {"install_trust": False, **own}}}
 
 
 def _logging(placement: Placement) -> dict[str, Any]:
@@ -345,7 +345,6 @@ def _logging(placement: Placement) -> dict[str, Any]:
             "request>uri": {"filter": "regexp", "regexp": "[?].*$", "value": ""},
             "request>headers": {"filter": "delete"},
             "resp_headers": {"filter": "delete"},
-            "user_id": {"filter": "delete"},
         },
     }
 

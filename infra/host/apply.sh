@@ -35,7 +35,7 @@ digest() { listed "$1" | sha256sum; }
 
 fill_in() {
     sed -e "s|@ROOT@|$ROOT|g; s|@RUN@|$RUN|g; s|@DISK@|$DISK|g; s|@HTTPS_PORT@|$HTTPS_PORT|g" \
-        -e "s|@HTTP_PORT@|$HTTP_PORT|g; s|@QUERY_PORT@|$QUERY_PORT|g; s|@ADDRESS@|$address|g" "$1" > "$2"
+        -e "s|@HTTP_PORT@|$HTTP_PORT|g; s|@QUERY_PORT@|$QUERY_PORT|g; s|@ADDRESS@|$address|g; s|@EDGE_LOG@|$edge_log|g" "$1" > "$2"
 }
 
 expand() {
@@ -79,6 +79,15 @@ address=$(cat "$RUN/address" 2> /dev/null) || address=
 case "$address" in
     '' | *[!0-9.]*) wait_for "the metadata server has not said the address of this machine yet." ;;
 esac
+
+# The folder of the edge's log has a name that nobody guesses (infra/services.py).
+edge_log=$(find "$DISK/edge-log" -mindepth 1 -maxdepth 1 -type d | head -n 1)
+edge_log=${edge_log##*/}
+if [ -z "$edge_log" ]; then
+    edge_log=$(head -c 32 /dev/urandom | sha256sum | cut -c 1-32)
+    mkdir "$DISK/edge-log/$edge_log"
+    chown "$OWNER:$OWNER" "$DISK/edge-log/$edge_log"
+fi
 
 rm -rf "$new"
 cp -R "$here/config" "$new"

@@ -158,10 +158,9 @@ class Edge:
             )
         until(self._listens)
         for name in {self.address, self.settings.edge.domain} - {""}:
-            if not self.settings.edge.client_certificates:
-                until(partial(self._answers, name))
-        log = self.folder / "log" / caddy.ACCESS_LOG
-        log.write_text("")
+            until(partial(self._has_certificate, name))
+        for log in (self.folder / "log").iterdir():
+            log.write_text("")
 
     def reload(self) -> None:
         subprocess.run(
@@ -180,9 +179,9 @@ class Edge:
             return True
         return False
 
-    def _answers(self, name: str) -> bool:
-        """Whether there is a certificate by now."""
-        return self.curl("/", host=name).status == 404
+    def _has_certificate(self, name: str) -> bool:
+        """Whether there is one by now, whoever has to show another."""
+        return "internal error" not in self.curl("/", host=name).error
 
     def stop(self) -> None:
         if self.process:

@@ -75,7 +75,13 @@ class Machine:
         self.run_folder, self.units = self.root / "run/telemetry", self.root / "etc/systemd/system"
         self.config = self.run_folder / "config"
         self.disk = self.root / "mnt/disks/telemetry"
-        for path in (self.root, self.fake / "bin", self.scripts, self.disk / "oidc"):
+        for path in (
+            self.root,
+            self.fake / "bin",
+            self.scripts,
+            self.disk / "oidc",
+            self.disk / "edge-log",
+        ):
             path.mkdir(parents=True)
         for name in cloud_init.SCRIPTS:
             (self.scripts / name).write_text((SCRIPTS / name).read_text())

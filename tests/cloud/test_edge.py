@@ -387,6 +387,12 @@ def test_the_log_says_who_asked_for_what_path_and_nothing_of_what(running: Edge)
     assert "bS1hbm5h" not in text, "base64 of the login"
 
 
+def test_one_ca_signs_and_no_other_is_made(running: Edge) -> None:
+    found = [path.name for path in (running.folder / "data" / "pki" / "authorities").iterdir()]
+    assert len(found) == 1
+    assert "installing root" not in running.errors.read_text()
+
+
 def test_logs_are_bounded() -> None:
     found = caddy.config(OWN, _anywhere())["logging"]["logs"]
     for name in ("access", "handshakes"):

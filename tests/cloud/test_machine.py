@@ -71,7 +71,12 @@ def test_a_first_start_checks_everything_and_starts_it_in_order(machine: Machine
     assert f"{machine.config}/collector:/etc/otelcol-contrib:ro" in "".join(
         path.read_text() for path in machine.units.iterdir()
     )
-    assert "203.0.113.9" in machine.text("edge/caddy.json")
+    edge = machine.text("edge/caddy.json")
+    assert "203.0.113.9" in edge
+    [folder] = (machine.disk / "edge-log").iterdir()
+    assert len(folder.name) == 32
+    assert f"/var/log/caddy/{folder.name}/access.log" in edge
+    assert "@" not in edge
 
 
 def test_nothing_is_done_when_nothing_changed(started: Machine) -> None:
