@@ -345,11 +345,16 @@ def _cloud_clickhouse(service: Service, settings: Settings) -> Service:
 
 def _cloud_schema(service: Service, settings: Settings) -> Service:
     """Applies what is pending and ends: nobody watches it there."""
+    found = {f"/schema/ddl/{name}": text for name, text in scale.schema_files(settings).items()}
     return replace(
         service,
         command=("apply",),
         environment=(("CLICKHOUSE_URL", scale.endpoint(settings, _placement().warehouse)),),
-        files=tuple(file for file in service.files if not file.secret),
+        files=tuple(
+            replace(file, text=found.get(file.path, file.text))
+            for file in service.files
+            if not file.secret
+        ),
         mounts=(Mount(machine=f"{RUN}/config/schema", container="/schema"),),
         scratch=(*service.scratch, "/tmp"),
         after=(CLICKHOUSE,),

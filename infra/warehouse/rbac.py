@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 _OURS = "telemetry_"
-_NOT_THERE = ("READ ON FILE", "ALTER UPDATE ON system.")
+NOT_THERE = ("READ ON FILE", "ALTER UPDATE ON system.")
 """Beginnings of grants (after GRANT) that a service does not give away: a file of the endpoint's
 edge, and its own logs."""
 _MODES = {"changeable_in_readonly": "CHANGEABLE_IN_READONLY", "const": "CONST"}
@@ -77,7 +77,7 @@ def _grants(owner: ElementTree.Element) -> Iterator[str]:
     yield f"REVOKE ALL ON *.* FROM `{owner.tag}`"
     for each in owner.iterfind("grants/query"):
         what, option, _ = str(each.text).removeprefix("GRANT ").partition(" WITH GRANT OPTION")
-        if not what.startswith(_NOT_THERE):
+        if not what.startswith(NOT_THERE):
             yield f"GRANT {what} TO `{owner.tag}`{option}"
 
 

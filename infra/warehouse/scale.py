@@ -26,6 +26,7 @@ SECRET_VARIABLE = "TELEMETRY_CLUSTER_SECRET"
 """Environment of every server: what they know each other by."""
 NATIVE_TLS_PORT = 9440
 
+_READS_FILES = re.compile(r"^CREATE MATERIALIZED VIEW [^;]*FROM file[(][^;]*;\n", re.MULTILINE)
 _KEPT = re.compile(r"\bENGINE = ((?:Replacing|Summing)?MergeTree)\b")
 _MEMBER = "cityHash64(member)"
 _LANDING_MEMBER = "cityHash64(ResourceAttributes['member'])"
@@ -78,10 +79,13 @@ def replicated(statement: str) -> str:
 
 def schema_files(settings: Settings) -> dict[str, str]:
     """The numbered files as this store takes them, by name."""
-    return {
-        each.name: replicated(each.text) if settings.scale.replicated else each.text
-        for each in migrations.migrations()
-    }
+    found = {each.name: each.text for each in migrations.migrations()}
+    if settings.scale.store == "managed":
+        # A service lets nobody read files, and the edge's log is none of its own.
+        found = {name: _READS_FILES.sub("", text) for name, text in found.items()}
+    if settings.scale.replicated:
+        found = {name: replicated(text) for name, text in found.items()}
+    return found
 
 
 def before(settings: Settings) -> tuple[str, ...]:
@@ -93,7 +97,7 @@ def before(settings: Settings) -> tuple[str, ...]:
             f"CREATE DATABASE IF NOT EXISTS {each} ON CLUSTER {CLUSTER} "
             f"ENGINE = Replicated('/clickhouse/databases/{each}/{{shard}}', '{{shard}}', "
             "'{replica}')"
-            for each in (names.DATABASE, names.EVERYWHERE)
+            for each in (names.DATABASE, names.TEAM_DATABASE, names.EVERYWHERE)
         ),
         *(replicated(each) for each in migrations.BOOTSTRAP if each.startswith("CREATE TABLE")),
     )

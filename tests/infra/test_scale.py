@@ -30,11 +30,20 @@ MANAGED = validated([{"scale": {"store": "managed", "url": URL}}])
 OWN = "http://clickhouse:8123"
 
 
-@pytest.mark.parametrize("settings", [PLAIN, SHARDS, MANAGED])
+@pytest.mark.parametrize("settings", [PLAIN, SHARDS])
 def test_files_stay_as_they_are_where_nothing_is_replicated(settings: Settings) -> None:
     files = {each.name: each.text for each in migrations.migrations()}
     assert scale.schema_files(settings) == files
     assert scale.before(settings) == ()
+
+
+def test_a_managed_store_is_told_to_read_no_file_and_everything_else() -> None:
+    for file in migrations.migrations():
+        found = migrations.Migration(file.name, scale.schema_files(MANAGED)[file.name]).statements
+        left_out = [each for each in file.statements if each not in found]
+        assert all("telemetry.edge_log_keep" in each for each in left_out)
+        assert not any("FROM file(" in each for each in found)
+    assert scale.before(MANAGED) == scale.after(MANAGED) == ()
 
 
 def test_replicas_change_the_engine_of_what_is_kept_and_no_other_letter() -> None:
@@ -51,6 +60,7 @@ def test_on_replicas_databases_and_the_record_of_files_come_first() -> None:
     first = scale.before(REPLICAS)
     assert [each.split(" ENGINE = ")[1].split(" ")[0] for each in first] == [
         "Replicated('/clickhouse/databases/telemetry/{shard}',",
+        "Replicated('/clickhouse/databases/telemetry_team/{shard}',",
         "Replicated('/clickhouse/databases/telemetry_all/{shard}',",
         "ReplicatedReplacingMergeTree",
     ]
@@ -86,7 +96,10 @@ def test_elsewhere_the_machine_runs_no_clickhouse_and_its_services_go_there() ->
         assert exporter["database"] == database
         assert ('"store.example.org:8443"' in each["edge"].files[0].text) == (store != "own")
         assert all(set(service.after) <= set(each) for service in each.values())
-    assert dict(found["managed"]["schema"].environment) == {"CLICKHOUSE_URL": URL}
+    schema = found["managed"]["schema"]
+    assert dict(schema.environment) == {"CLICKHOUSE_URL": URL}
+    texts = {file.path.removeprefix("/schema/ddl/"): file.text for file in schema.files}
+    assert texts.items() >= scale.schema_files(MANAGED).items()
 
 
 def test_every_name_that_a_member_may_ask_spans_the_shards() -> None:
