@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,8 +200,19 @@ CLOUD: dict[str, dict[str, Any]] = {
 """The least that a `cloud` stack must be told."""
 
 
+_DEPLOYED: dict[str, Registry] = {}
+
+
 def deployed_cloud(*, stack: str = "cloud", preview: bool = False, **values: Any) -> Registry:
-    """What the `cloud` stack declares with these settings, beside those that it needs."""
+    """What the `cloud` stack declares with these settings, beside those that it needs. To render
+    all of it takes a while, so it is done once for each; nobody changes what comes back."""
+    key = json.dumps([stack, preview, values], sort_keys=True)
+    if key not in _DEPLOYED:
+        _DEPLOYED[key] = _deployed_cloud(stack, preview, values)
+    return _DEPLOYED[key]
+
+
+def _deployed_cloud(stack: str, preview: bool, values: dict[str, Any]) -> Registry:
     outputs: dict[str, Any] = {}
 
     def program() -> Any:

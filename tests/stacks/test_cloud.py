@@ -446,7 +446,7 @@ def test_a_teams_label_is_there_and_cannot_take_ours() -> None:
     [
         ({"retention": {"eventsDays": 30}}, {"bundle": {"content"}}),
         ({"images": {"collector": "otel/collector:1.2.3"}}, {"bundle": {"content"}}),
-        ({"privacy": {"cohortFloor": 7}}, {"bundle": {"content"}}),
+        ({"sampling": {"ratio": 0.5}}, {"bundle": {"content"}}),
         ({"cloud": {"machineType": "e2-standard-4"}}, {"machine": {"machineType"}}),
         ({"cloud": {"bootDiskGib": 30}}, {"machine": {"bootDisk"}}),
         ({"cloud": {"dataDiskGib": 200}}, {"data": {"size"}}),
