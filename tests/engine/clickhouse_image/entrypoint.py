@@ -28,6 +28,8 @@ Different from the official image, because clickhouse-local has these limits:
 8. Only errors are logged, to stderr; `logger` is ignored.
 9. Users are not read anew while it runs: when a file of users.d changes, the server is started
    again with what stands there then. What cannot be read is left out until it can, as there.
+10. The function file() looks for relative paths in the working folder, which therefore is that of
+    `user_files_path`.
 """
 
 from __future__ import annotations
@@ -91,12 +93,14 @@ def main(arguments: list[str]) -> None:
     server = [sys.executable, "-B", str(HERE / "server.py"), "--lib", str(HERE / "libchdb.so")]
     server += ["--config", str(folder / "config.xml"), "--path", str(data)]
     server += ["--host", address(config), "--port", config.findtext("http_port") or "8123"]
-    sys.exit(run(server, changed))
+    user_files = Path(config.findtext("user_files_path") or data / "user_files")
+    user_files.mkdir(parents=True, exist_ok=True)
+    sys.exit(run(server, user_files, changed))
 
 
-def run(server: list[str], changed: Callable[[], bool]) -> int:
+def run(server: list[str], folder: Path, changed: Callable[[], bool]) -> int:
     """Runs the server until it ends; its exit code, and 1 where it ended without being asked to."""
-    process = subprocess.Popen(server)
+    process = subprocess.Popen(server, cwd=folder)
     asked: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -113,7 +117,7 @@ def run(server: list[str], changed: Callable[[], bool]) -> int:
             if not asked and changed():
                 process.terminate()
                 process.wait()
-                process = subprocess.Popen(server)
+                process = subprocess.Popen(server, cwd=folder)
     # A shell reports a death by signal as 128 and its number, and so does the official image.
     return 128 - code if code < 0 else code or int(not asked)
 
