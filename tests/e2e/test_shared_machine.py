@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 import urllib3
@@ -211,13 +210,11 @@ def test_claude_code_is_told_how_to_log_in(machine: Stack, people: dict[str, Per
         lines = run("env").stdout.splitlines()
         found = dict(shlex.split(line)[1].split("=", 1) for line in lines)
         name, _, value = found["OTEL_EXPORTER_OTLP_HEADERS"].partition("=")
-        assert "=" not in value
-        assert " " not in value
         reply = urllib3.request(
             "POST",
             found["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/logs",
             body=b"{}",
-            headers={name: unquote(value), "Content-Type": "application/json"},
+            headers={name: value, "Content-Type": "application/json"},
             retries=False,
         )
         assert reply.status == 200
