@@ -1281,7 +1281,7 @@ FROM
     SELECT
         line,
         replaceRegexpOne(if(JSONExtractString(line, 'user_id') != '', JSONExtractString(line, 'user_id'), JSONExtractString(line, 'request', 'headers', 'X-Clickhouse-User', 1)), '(\\.2)?(\\+.*)?$', '') AS named
-    FROM file('edge/*.log', 'LineAsString', 'line String')
+    FROM file('edge/*/*.log', 'LineAsString', 'line String')
     WHERE startsWith(JSONExtractString(line, 'logger'), 'http.log.access')
 )
 WHERE (ts >= since) AND (ts < (now64(3) + 600)) AND (NOT ((status < 300) AND (startsWith(path, '/v1/') OR (path = '/healthz')))) AND ((ts, id) NOT IN (

@@ -93,10 +93,10 @@ def enabled(
 
 
 def _authorization(login: Login | None) -> tuple[Variable, ...]:
-    """Percent-encoded, as the client expects it."""
+    """As it is: the client does not decode it, and Base64 has no comma, which would cut it."""
     if login is None:
         return ()
-    value = f"Authorization={quote(login.authorization, safe='')}"
+    value = f"Authorization={login.authorization}"
     return (Variable("OTEL_EXPORTER_OTLP_HEADERS", value, "Who sends, on a shared machine."),)
 
 

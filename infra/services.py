@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from infra import prometheus, versions
+from infra import identity, prometheus, versions
 from infra.collector.config import collector_config, render
 from infra.collector.placement import Placement
 from infra.edge import caddy
@@ -45,6 +45,7 @@ EDGE_CONFIG, EDGE_ADMIN = "/etc/caddy/caddy.json", "/run/caddy/admin"
 """In the container of the edge: its configuration, and the socket to reload it by."""
 
 _SECRETS = "/etc/otelcol-contrib/secrets"
+_LOGINS = f"{_SECRETS}/htpasswd"
 _STATE = "/var/lib/otelcol"
 _OTLP_HTTP, _OTLP_GRPC, _HEALTH, _METRICS, _CLICKHOUSE_HTTP = 4318, 4317, 13133, 8888, 8123
 _PROMETHEUS = 9090
@@ -123,13 +124,16 @@ class Service:
     """Those that a container keeps."""
 
 
-def services(settings: Settings, secrets: Secrets) -> tuple[Service, ...]:
-    """All services in the order they start."""
+def services(
+    settings: Settings, secrets: Secrets, *, logins: Sequence[Login] = (), now: int = 0
+) -> tuple[Service, ...]:
+    """All services in the order they start. `logins`: everybody's, where several people share the
+    machine; those that hold at `now` (Unix time)."""
     return (
-        _clickhouse(settings, secrets),
+        _clickhouse(settings, secrets, logins, now),
         *((_prometheus(settings),) if settings.own_prometheus else ()),
         _queue_owner(settings),
-        _collector(settings, secrets),
+        _collector(settings, secrets, logins, now),
         _schema(settings, secrets),
     )
 
@@ -144,7 +148,10 @@ def _clickhouse_image(settings: Settings) -> str:
     return settings.images.clickhouse or versions.CLICKHOUSE_IMAGE
 
 
-def _clickhouse(settings: Settings, secrets: Secrets) -> Service:
+def _clickhouse(
+    settings: Settings, secrets: Secrets, logins: Sequence[Login] = (), now: int = 0
+) -> Service:
+    others = [each for each in logins if each.id != secrets.member]
     return Service(
         name=CLICKHOUSE,
         image=_clickhouse_image(settings),
@@ -159,7 +166,7 @@ def _clickhouse(settings: Settings, secrets: Secrets) -> Service:
             ),
             File(
                 path="/etc/clickhouse-server/users.d/telemetry.xml",
-                text=users_xml(secrets, loopback_default=False),
+                text=users_xml(secrets, loopback_default=False, logins=others, now=now),
                 secret=True,
             ),
         ),
@@ -228,8 +235,10 @@ def _placement() -> Placement:
     )
 
 
-def _collector(settings: Settings, secrets: Secrets) -> Service:
-    placement = _placement()
+def _collector(
+    settings: Settings, secrets: Secrets, logins: Sequence[Login] = (), now: int = 0
+) -> Service:
+    placement = replace(_placement(), logins=_LOGINS if logins else "")
     ports = settings.ports
     return Service(
         name=COLLECTOR,
@@ -246,6 +255,11 @@ def _collector(settings: Settings, secrets: Secrets) -> Service:
             *(
                 File(path=f"{_SECRETS}/{name}", text=value, secret=True)
                 for name, value in collector_secrets(secrets).items()
+            ),
+            *(
+                [File(path=_LOGINS, text=identity.htpasswd(logins, now), secret=True)]
+                if logins
+                else []
             ),
         ),
         ports=(
@@ -369,7 +383,7 @@ def _cloud_collector(service: Service, settings: Settings) -> Service:
         _placement(),
         warehouse=scale.endpoint(settings, _placement().warehouse),
         database=scale.database(settings),
-        logins=f"{_SECRETS}/htpasswd",
+        logins=_LOGINS,
         oidc_port=_OTLP_TOKENS,
         oidc_keys=f"{_SECRETS}/oidc-keys.json",
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from infra.settings import Settings, SettingsError, load
-from scripts import canary, login, verify
+from scripts import canary, login, member, verify
 from scripts.console import say, step
 from scripts.errors import Failure
 from scripts.up import locked
@@ -73,7 +73,7 @@ def commands(arguments: list[str], copy: Path) -> list[list[str]]:
 def check(settings: Settings, home: Home) -> None:
     """What `telemetry up` ends with, too. Raises Failure with what is wrong."""
     with step("Verifying with a recorded session"):
-        verdict = verify.verify(settings, home.secrets())
+        verdict = verify.verify(settings, home.secrets(), member.own_authorization(settings, home))
     if not verdict.well:
         raise Failure("Verification failed:\n  " + "\n  ".join(verdict.differences))
     with step("Looking for made-up secrets"):

@@ -18,7 +18,7 @@ from typing import Any
 import bcrypt
 
 from infra.host import names
-from infra.identity import ID, NONE, TEAM, Hash, Login, Role
+from infra.identity import ID, NONE, TEAM, Hash, IdentityError, Login, Role
 from infra.secrets import Secrets
 from infra.settings import Settings
 from scripts import certificates, who
@@ -28,6 +28,7 @@ from scripts.console import say
 from scripts.credentials import MACHINE, Credentials
 from scripts.errors import Failure, Misuse
 from scripts.member_list import InSecretManager, Keeper, Logins, OnThisMachine, tidied
+from stacks import members
 from stacks.home import Home, new_member, new_password
 
 _MOST_OVERLAP = 90 * 86_400
@@ -37,6 +38,12 @@ _CERTIFICATES = 2
 """Client certificates of one member that are let in at once."""
 _OWN_INGEST = "otlp-member"
 """The secret by which the owner of a shared machine sends."""
+LIBRARY = (
+    "ClickHouse as a library, which plain processes run, opens files of its owner to everyone who "
+    "may ask it something, so it has one login. Name a `clickhouse` program in settings.yaml "
+    "(programs.clickhouse) or use containers (`make local`); or revoke the others."
+)
+"""Why a machine with it is not shared, and the way out."""
 KEYS = ("admin_password", "ingest_password", "pseudonym_key")
 """What the secret `keys` holds, a line each."""
 
@@ -496,24 +503,16 @@ def _rotate_key(cloud: Cloud, which: str) -> None:
 
 def own_login(settings: Settings, home: Home) -> Login:
     """Of the owner of this machine."""
-    secrets = home.secrets()
-    return Login(
-        id=secrets.member,
-        team=settings.context.team if TEAM.fullmatch(settings.context.team) else "",
-        query=(query_hash(secrets.member_password),),
-        ingest=(ingest_hash(home.secret(_OWN_INGEST)), NONE),
-    )
+    ingest = ingest_hash(home.secret(_OWN_INGEST))
+    return replace(members.owner(settings, home), ingest=(ingest, NONE))
 
 
 def sharing(settings: Settings, home: Home) -> Logins:
-    """Who uses the store of this machine; empty where its owner is alone."""
-    own = home.secrets().member
-    found = OnThisMachine(home).logins()
-    if {each.id for each in found} <= {own}:
-        return ()
-    # What the owner sets and keeps elsewhere holds at once; only this hash is in the list alone.
-    current = own_login(settings, home)
-    return tuple(replace(current, ingest=each.ingest) if each.id == own else each for each in found)
+    """Who uses the store of this machine; empty where its owner is alone. Raises Failure."""
+    try:
+        return members.sharing(settings, home)
+    except IdentityError as error:
+        raise Failure(f"{members.file(home)} is damaged: {error}.") from None
 
 
 def own_credentials(settings: Settings, home: Home) -> Credentials | None:

@@ -59,7 +59,7 @@ def add(
     """Make credentials for someone new. They are shown once, and kept as hashes only."""
     _check_output(output)
     office = _office(on)
-    _refuse_containers(office)
+    _refuse_library(office)
     given = office.add(name, role, team)
     _hand_out(given, output, json)
     _take_effect(office)
@@ -234,20 +234,23 @@ def _hand_out(given: Credentials, output: Path | None, json: bool) -> None:
         say("They are shown this once, and kept as hashes only.")
 
 
-def _refuse_containers(office: Office) -> None:
+def _refuse_library(office: Office) -> None:
+    """Before anything is made for who could not ask."""
+    from scripts import toolchain
+    from scripts.member import LIBRARY
     from stacks import stores
 
-    if office.cloud is None and stores.stacks(office.home):
-        raise Failure(
-            "Containers know one member only: a machine is shared by plain processes (`telemetry "
-            "up`). The shared endpoint is for more: --on cloud."
-        )
+    if office.cloud is not None or stores.stacks(office.home):
+        return
+    if not toolchain.has_clickhouse(office.settings):
+        raise Failure(f"This machine cannot be shared as it is. {LIBRARY}")
 
 
 def _take_effect(office: Office) -> None:
     """Tell, or see to it, when a change holds."""
     from scripts import supervise
     from scripts import up as starting
+    from stacks import stores
     from stacks.embedded.processes import Layout
 
     if office.cloud is not None:
@@ -257,5 +260,7 @@ def _take_effect(office: Office) -> None:
         if report.verdict is not None and not report.verdict.well:
             raise Failure("Verification failed:\n  " + "\n  ".join(report.verdict.differences))
         say("It holds.")
+    elif stores.stacks(office.home):
+        say("It holds after the next `make local`, or `pulumi up -s local`.")
     else:
         say("It holds from the next `telemetry up` on.")

@@ -13,6 +13,7 @@ from infra import identity
 from infra.identity import IdentityError, Login
 from scripts.cloud import Cloud
 from scripts.errors import Failure
+from stacks import members
 from stacks.home import Home, write_private
 
 Logins = tuple[Login, ...]
@@ -40,7 +41,7 @@ class OnThisMachine:
     @property
     def file(self) -> Path:
         """The list."""
-        return self.home.secrets_folder / "members.tsv"
+        return members.file(self.home)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -90,6 +90,11 @@ def programs(settings: Settings) -> Programs:
         )
 
 
+def has_clickhouse(settings: Settings) -> bool:
+    """Whether plain processes have a ClickHouse that is a server of its own, not the library."""
+    return _chosen_clickhouse(settings) is not None
+
+
 def _lacking(program: str, remedy: str) -> list[str]:
     return [] if shutil.which(program) else [f"{program} ({remedy})"]
 

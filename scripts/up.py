@@ -184,6 +184,8 @@ def _write(
 ) -> list[str]:
     """Write the rendered files that changed, once the collector has accepted its own."""
     logins = member.sharing(settings, layout.home)
+    if logins and programs.engine == "libchdb":
+        raise Failure(f"Others have logins on this machine. {member.LIBRARY}")
     rendered = files(
         settings, secrets, programs, layout, socket, logins=logins, now=int(time.time())
     )

@@ -4,7 +4,8 @@ It ends TLS, passes three paths on and answers nothing else. Who may do what is 
 by the collector's list of members, and by ClickHouse's users.
 
 JSON rather than a Caddyfile: what is not said here is not so. `@ADDRESS@` stands for the machine's
-own address, which only the machine knows.
+own address, which only the machine knows, and `@CA@` for a name of the CA that signs, so that
+nothing that another one has signed is used any longer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from infra.collector.receive import MAX_REQUEST_BYTES
 from infra.settings import Settings
 
-ADDRESS = "@ADDRESS@"
+ADDRESS, CA = "@ADDRESS@", "@CA@"
 ACCESS_LOG, HANDSHAKE_LOG = "access.log", "handshakes.log"
 CA_CERTIFICATE, CA_KEY = "ca.pem", "ca.key"
 """In the folder of secrets, for a CA of our own."""
@@ -63,7 +64,9 @@ class Placement:
     """Unix socket that `caddy reload` talks to."""
 
 
-def config(settings: Settings, placement: Placement, *, address: str = ADDRESS) -> dict[str, Any]:
+def config(
+    settings: Settings, placement: Placement, *, address: str = ADDRESS, ca: str = CA
+) -> dict[str, Any]:
     """The whole configuration as plain data."""
     edge = settings.edge
     names = [edge.domain] if edge.acme else [*([edge.domain] if edge.domain else []), address]
@@ -74,7 +77,7 @@ def config(settings: Settings, placement: Placement, *, address: str = ADDRESS) 
         # Inside the container alone.
         "admin": {"listen": f"unix/{placement.admin}", "config": {"persist": False}},
         "logging": _logging(placement),
-        "storage": {"module": "file_system", "root": placement.data},
+        "storage": {"module": "file_system", "root": f"{placement.data}/{ca}"},
         "apps": {
             "http": {
                 "http_port": _port(placement.listen_plain),
@@ -173,7 +176,7 @@ def _plain(placement: Placement) -> dict[str, Any]:
 def _banners(*, strict: bool = True) -> dict[str, Any]:
     """Nothing says what programs answer here; with TLS, never without it again."""
     stay = {"set": {"Strict-Transport-Security": ["max-age=31536000"]}} if strict else {}
-    gone = ["Server", "Via", "Alt-Svc", "X-Powered-By", "X-ClickHouse-*"]
+    gone = ["Server", "Via", "Alt-Svc", "X-Powered-By", "X-ClickHouse-*", "Access-Control-*"]
     return {
         "handle": [
             {"handler": "headers", "response": {"deferred": True, "delete": gone, **stay}},

@@ -4,7 +4,7 @@
 set -eu
 umask 027
 here=$(cd "$(dirname "$0")" && pwd)
-# shellcheck source=/dev/null
+# shellcheck disable=SC1090,SC1091
 . "${COMMON:-/etc/telemetry/common.sh}"
 # shellcheck source=/dev/null
 . "$here/settings.sh"
@@ -19,6 +19,8 @@ trap 'rm -rf "$work" "$new"' EXIT
 wait_for() { say_once waiting "$*"; exit 0; }
 # The old stays; yet a member who is off the list is off, whatever is wrong with a new bundle.
 refuse() { say_once refused "$* The old configuration stays."; older; }
+# What a program said, as far as it goes on a line.
+why() { { grep -i -m 3 'error\|panic' "$work/said" || tail -n 3 "$work/said"; } | tr '\n' ' ' | cut -c 1-500; }
 older() {
     rm -rf "$work" "$new"
     if [ "$here" = "$RUN/bundle" ] && [ -f "$RUN/good/apply.sh" ]; then
@@ -35,7 +37,7 @@ digest() { listed "$1" | sha256sum; }
 
 fill_in() {
     sed -e "s|@ROOT@|$ROOT|g; s|@RUN@|$RUN|g; s|@DISK@|$DISK|g; s|@HTTPS_PORT@|$HTTPS_PORT|g" \
-        -e "s|@HTTP_PORT@|$HTTP_PORT|g; s|@QUERY_PORT@|$QUERY_PORT|g; s|@ADDRESS@|$address|g; s|@EDGE_LOG@|$edge_log|g" "$1" > "$2"
+        -e "s|@HTTP_PORT@|$HTTP_PORT|g; s|@QUERY_PORT@|$QUERY_PORT|g; s|@ADDRESS@|$address|g; s|@EDGE_LOG@|$edge_log|g; s|@CA@|$ca|g" "$1" > "$2"
 }
 
 expand() {
@@ -98,7 +100,7 @@ expand -v what=htpasswd > "$new/collector/secrets/htpasswd"
 printf '%s' "$(key ingest_password)" > "$new/collector/secrets/clickhouse-ingest"
 printf '%s' "$(key pseudonym_key)" > "$new/collector/secrets/pseudonym-key"
 printf 'http_user = telemetry_admin\nhttp_password = %s\n' "$(key admin_password)" > "$new/schema/wgetrc"
-fill_in "$here/config/edge/caddy.json" "$new/edge/caddy.json"
+ca=public
 if [ "$OWN_CA" = 1 ]; then
     [ -s "$secrets/edge" ] || wait_for "there is no CA yet: run \`telemetry --on cloud member add\` on your own machine."
     mkdir "$work/certificate" "$work/key"
@@ -106,7 +108,9 @@ if [ "$OWN_CA" = 1 ]; then
     pem_blocks "$secrets/edge" "$work/key" KEY
     cp "$work/certificate/001.pem" "$new/edge/secrets/ca.pem" 2> /dev/null || refuse "the secret of the edge has no certificate."
     cp "$work/key/001.pem" "$new/edge/secrets/ca.key" 2> /dev/null || refuse "the secret of the edge has no key."
+    ca=own-$(sha256sum < "$new/edge/secrets/ca.pem" | cut -c 1-16)
 fi
+fill_in "$here/config/edge/caddy.json" "$new/edge/caddy.json"
 if [ "$CLIENT_CERTIFICATES" = 1 ]; then
     [ -s "$secrets/client-certificates" ] \
         || wait_for "client certificates are asked for and there are none yet: run \`telemetry --on cloud member certificate\` on your own machine."
@@ -137,6 +141,10 @@ for service in $SERVICES limit; do
         concerns "$service"
     fi
 done
+# Caddy goes on with certificates that it has, whoever signed them.
+if [ "$OWN_CA" = 1 ] && [ -f "$config/edge/caddy.json" ] && ! grep -q "/$ca\"" "$config/edge/caddy.json"; then
+    printf 'restart edge\n' >> "$work/due"
+fi
 # ClickHouse itself watches the file of its users; one that runs elsewhere has them from its operator.
 case " $SERVICES " in
     *" clickhouse "*) [ "$(digest "$new/clickhouse/users.d")" = "$(digest "$config/clickhouse/users.d")" ] || concerns clickhouse ;;
@@ -153,7 +161,7 @@ if [ -n "$changed" ]; then
         [ "$service" != limit ] || continue
         image=$(image "$service")
         docker image inspect "$image" > /dev/null 2>&1 || docker pull --quiet "$image" > "$work/said" 2>&1 \
-            || refuse "the image $image cannot be fetched: $(tail -n 3 "$work/said" | tr '\n' ' ')"
+            || refuse "the image $image cannot be fetched: $(why)"
         result=0
         check "$service" "$new/$service" > "$work/said" 2>&1 || result=$?
         case "$result" in
@@ -161,7 +169,7 @@ if [ -n "$changed" ]; then
             127) say_once "check-$service" "the image of $service has no program to check its configuration with." ;;
             *)
                 printf '%s' "$whole" > "$rejected"
-                refuse "$service does not accept its new configuration: $(tail -n 3 "$work/said" | tr '\n' ' ')"
+                refuse "$service does not accept its new configuration: $(why)"
                 ;;
         esac
     done
@@ -221,7 +229,7 @@ act() {
     else
         reload "$2" > "$work/said" 2>&1
     fi || {
-        say_once "$1-$2" "$1 of $2 failed and is tried again: $(tail -n 3 "$work/said" | tr '\n' ' ')"
+        say_once "$1-$2" "$1 of $2 failed and is tried again: $(why)"
         failed=1
         return 0
     }
@@ -232,6 +240,12 @@ for service in limit $SERVICES; do
     act restart "$service"
     act reload "$service"
 done
+# What another CA had signed is of no use to anybody.
+if [ "$failed" = 0 ]; then
+    for folder in "$DISK"/caddy/own-*; do
+        [ ! -d "$folder" ] || [ "$folder" = "$DISK/caddy/$ca" ] || rm -rf "$folder"
+    done
+fi
 if [ "$failed" = 0 ] && [ "$here" = "$RUN/bundle" ] \
     && [ "$(cat "$here/MANIFEST")" != "$(cat "$RUN/good/MANIFEST" 2> /dev/null)" ]; then
     rm -rf "$RUN/good" "$RUN/good.new"

@@ -8,6 +8,7 @@ import pulumi
 import pulumi_docker as docker
 
 from infra import services as described
+from infra.identity import Login
 from infra.secrets import Secrets
 from infra.services import Service
 from infra.settings import Settings
@@ -23,6 +24,10 @@ class TelemetryArgs:
     secrets: Secrets
     stack: str
     """Name of the stack; part of every name on the engine, where two stacks may meet."""
+    logins: tuple[Login, ...] = ()
+    """Everybody's, where several people share the machine."""
+    now: int = 0
+    """Unix time; of the logins those are let in that hold then."""
 
 
 class Telemetry(pulumi.ComponentResource):
@@ -50,7 +55,7 @@ class Telemetry(pulumi.ComponentResource):
         self._volumes = {
             volume: self._volume(volume) for volume in described.volumes(args.settings)
         }
-        services = described.services(args.settings, args.secrets)
+        services = described.services(args.settings, args.secrets, logins=args.logins, now=args.now)
         self._images = self._pulled(services)
         self._containers: dict[str, docker.Container] = {}
         for service in services:

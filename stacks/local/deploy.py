@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pulumi
 
 from infra.settings import Settings
-from stacks import stores
+from stacks import members, stores
 from stacks.home import Home
 from stacks.local.component import Telemetry, TelemetryArgs
 
@@ -16,7 +18,14 @@ def deploy(settings: Settings, home: Home, stack: str) -> dict[str, pulumi.Input
     _refuse_beside_plain_processes(settings, home)
     secrets = home.secrets()
     telemetry = Telemetry(
-        "telemetry", TelemetryArgs(settings=settings, secrets=secrets, stack=stack)
+        "telemetry",
+        TelemetryArgs(
+            settings=settings,
+            secrets=secrets,
+            stack=stack,
+            logins=members.sharing(settings, home),
+            now=int(time.time()),
+        ),
     )
     if not pulumi.runtime.is_dry_run():
         stores.note_containers(home, stack)

@@ -147,7 +147,9 @@ class Edge:
         self.environment = {"HOME": str(folder)}
 
     def start(self, config: dict[str, Any] | None = None) -> None:
-        found = config or caddy.config(self.settings, self.placement, address=self.address)
+        found = config or caddy.config(
+            self.settings, self.placement, address=self.address, ca="own"
+        )
         self.config.write_text(caddy.render(found))
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(

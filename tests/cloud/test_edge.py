@@ -134,6 +134,7 @@ def test_what_answers_is_not_said(running: Edge) -> None:
         "X-ClickHouse-Server-Display-Name": "host",
         "X-ClickHouse-Exception-Code": "60",
         "X-ClickHouse-Timezone": "UTC",
+        "Access-Control-Expose-Headers": "X-ClickHouse-Query-Id",
         "X-Powered-By": "x",
         "Via": "1.1 inside",
     }
@@ -303,7 +304,7 @@ def test_who_is_refused_has_to_connect_anew(
 def test_slow_requests_are_cut_off(tmp_path: Path) -> None:
     """With the rendered limits made short, so that the test is."""
     found = Edge(tmp_path, OWN)
-    config = caddy.config(OWN, found.placement, address="127.0.0.1")
+    config = caddy.config(OWN, found.placement, address="127.0.0.1", ca="own")
     server = config["apps"]["http"]["servers"]["edge"]
     for name in ("read_header_timeout", "read_timeout", "write_timeout", "idle_timeout"):
         assert 0 < int(server[name].removesuffix("s")) <= 120, name
@@ -388,7 +389,7 @@ def test_the_log_says_who_asked_for_what_path_and_nothing_of_what(running: Edge)
 
 
 def test_one_ca_signs_and_no_other_is_made(running: Edge) -> None:
-    found = [path.name for path in (running.folder / "data" / "pki" / "authorities").iterdir()]
+    found = [path.name for path in (running.folder / "data/own/pki/authorities").iterdir()]
     assert len(found) == 1
     assert "installing root" not in running.errors.read_text()
 
@@ -513,7 +514,9 @@ def test_caddy_accepts_every_rendering(tmp_path: Path, certificate: str, clients
     )
     (found.secrets / caddy.CLIENT_CA).write_text(found.ca.certificate)
     file = tmp_path / "caddy.json"
-    file.write_text(caddy.render(caddy.config(settings, found.placement, address="203.0.113.9")))
+    file.write_text(
+        caddy.render(caddy.config(settings, found.placement, address="203.0.113.9", ca="x"))
+    )
     done = subprocess.run(
         [CADDY, "validate", "--config", file],
         capture_output=True,

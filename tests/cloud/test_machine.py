@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,7 +173,13 @@ def test_only_what_is_concerned_is_touched(
 def test_a_new_ca_is_a_matter_of_the_edge(started: Machine) -> None:
     authority = Authority()
     started.google.secrets[NAMES.secret("edge")] = authority.key + authority.certificate
-    assert acts(started.fetch()) == [RELOAD_EDGE]
+    before = started.text("edge/caddy.json")
+    of_before = started.disk / "caddy" / re.findall(r"/data/(own-\w{16})", before)[0]
+    of_before.mkdir(parents=True)
+    # Reloaded, it would go on with what the old one has signed.
+    assert acts(started.fetch()) == [RESTARTS[4]]
+    assert of_before.name not in started.text("edge/caddy.json")
+    assert not of_before.exists(), "what it signed is used again when it starts again"
     assert started.text("edge/secrets/ca.pem") == authority.certificate
     assert started.text("edge/secrets/ca.key") == authority.key
 

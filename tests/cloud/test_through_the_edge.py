@@ -19,12 +19,13 @@ import yaml
 
 from infra import identity
 from infra.edge import caddy
-from infra.settings import load_cloud
+from infra.settings import Settings, load_cloud
 from infra.warehouse import names
-from scripts import certificates, member
+from scripts import certificates, toolchain
 from tests.cloud.conftest import NAMES, Desk, another, new_desk
 from tests.cloud.edge import Edge
-from tests.conftest import Stack, until
+from tests.conftest import until
+from tests.shared import Store
 
 pytestmark = pytest.mark.stack
 
@@ -35,7 +36,7 @@ class Endpoint:
 
     desk: Desk
     edge: Edge
-    stack: Stack
+    store: Store
     people: dict[str, Desk]
     given: dict[str, dict[str, str]]
 
@@ -49,8 +50,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     folder = tmp_path_factory.mktemp("endpoint")
     desk = new_desk(folder / "desk")
     desk.configure(edge={"clientCertificates": True}, identity={"lists": 1})
-    stack = Stack(folder / "vm")
-    stack.home.prepare()
+    store = Store(folder / "vm", toolchain.programs(Settings()), ())
     people, given = {}, {}
     settings = load_cloud(desk.clone)
     edge = Edge(folder / "edge", settings)
@@ -64,24 +64,23 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
             people[name] = another(desk, folder / name)
             people[name].ok("member", "accept", str(file))
             given[name] = yaml.safe_load(text)
-        _hand_over(desk, stack)
+        _hand_over(desk, store)
         edge.placement = replace(
-            edge.placement, warehouse=f"127.0.0.1:{stack.settings.ports.clickhouse_http}"
+            edge.placement, warehouse=f"127.0.0.1:{store.settings.ports.clickhouse_http}"
         )
         _install(desk, edge)
         edge.start()
-        yield Endpoint(desk, edge, stack, people, given)
+        yield Endpoint(desk, edge, store, people, given)
     finally:
         edge.stop()
-        stack.down()
+        store.stop()
 
 
-def _hand_over(desk: Desk, stack: Stack) -> None:
-    """The list of members; the machine's own self-test needs a login besides."""
-    own = member.own_login(stack.settings, stack.home)
-    logins = (*identity.parse(desk.newest("members-1")), own)
-    (stack.home.secrets_folder / "members.tsv").write_text(identity.table(logins))
-    stack.ok("up")
+def _hand_over(desk: Desk, store: Store) -> None:
+    """The list of members, as the machine makes users of it."""
+    store.stop()
+    store.logins = identity.parse(desk.newest("members-1"))
+    store.start()
 
 
 def _install(desk: Desk, edge: Edge) -> None:
@@ -206,14 +205,14 @@ def proxy() -> Iterator[tuple[int, list[list[str]]]]:
 def test_the_administrator_comes_through_the_tunnel_which_ends_with_the_command(
     endpoint: Endpoint,
 ) -> None:
-    desk, stack = endpoint.desk, endpoint.stack
+    desk, store = endpoint.desk, endpoint.store
     _as_if_it_were_the_machine(endpoint)
     for about in ("retention", "governance", "access"):
         assert desk.ok("report", about, "--on", "cloud")
     _gone(desk)
     call = next(each for each in reversed(desk.calls()) if "start-iap-tunnel" in each["argv"])
     assert call["argv"][1:4] == ["start-iap-tunnel", NAMES.instance, "8123"]
-    assert stack.home.secrets().admin_password not in str(desk.calls())
+    assert store.secrets.admin_password not in str(desk.calls())
     # Where it goes wrong, too.
     (desk.gcloud / "tunnel").write_text("1")
     assert desk.run("report", "retention", "--on", "cloud").returncode == 1
@@ -237,10 +236,10 @@ def test_a_tunnel_ends_with_a_command_that_is_ended(endpoint: Endpoint) -> None:
 
 def _as_if_it_were_the_machine(endpoint: Endpoint) -> None:
     """The tunnel leads to ClickHouse, whose administrator has the password of the keys."""
-    desk, stack = endpoint.desk, endpoint.stack
-    (desk.gcloud / "tunnel").write_text(str(stack.settings.ports.clickhouse_http))
+    desk, store = endpoint.desk, endpoint.store
+    (desk.gcloud / "tunnel").write_text(str(store.settings.ports.clickhouse_http))
     keys = dict(line.split("=", 1) for line in desk.newest("keys").splitlines())
-    keys["admin_password"] = stack.home.secrets().admin_password
+    keys["admin_password"] = store.secrets.admin_password
     folder = desk.gcloud / "secrets" / NAMES.secret("keys")
     number = max(desk.versions("keys"))
     text = "".join(f"{name}={value}\n" for name, value in keys.items())
@@ -255,10 +254,10 @@ def _gone(desk: Desk) -> None:
 def test_a_revoked_member_is_told_so_and_their_certificate_is_shut_out(
     endpoint: Endpoint,
 ) -> None:
-    desk, stack, edge = endpoint.desk, endpoint.stack, endpoint.edge
+    desk, store, edge = endpoint.desk, endpoint.store, endpoint.edge
     assert endpoint.ask("bert", "SELECT 1").returncode == 0
     desk.ok("member", "revoke", "bert", "--yes", "--on", "cloud")
-    _hand_over(desk, stack)
+    _hand_over(desk, store)
     done = endpoint.ask("bert", "SELECT 1")
     assert (done.returncode, "revoked" in done.stderr) == (1, True), done.stderr
     _install(desk, edge)

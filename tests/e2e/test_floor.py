@@ -232,8 +232,11 @@ BEHIND: dict[str, tuple[str, ...]] = {
 
 def counts(table: str, event: Event) -> bool:
     """Whether a table is made of such events."""
-    of = {"tools_daily": event["event"] == "tool_result", "errors_daily": event["success"] is False}
-    return bool(of.get(table, True))
+    of: dict[str, bool] = {
+        "tools_daily": event["event"] == "tool_result",
+        "errors_daily": event["success"] is False,
+    }
+    return of.get(table, True)
 
 
 def key(table: str, event: Event) -> tuple[str, ...]:
