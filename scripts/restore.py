@@ -273,6 +273,8 @@ def _there(settings: Settings, home: Home) -> dict[str, int]:
         names.DAILY_METRICS_KEPT: "day > toDate(0)",
         # A store makes a report at once; one without a class says that nothing was held.
         names.RETENTION_REPORTS: "class != ''",
+        # That of a new store holds what `up` asked.
+        **dict.fromkeys(names.ACCESS, "0"),
     }
     counts = " UNION ALL ".join(
         f"SELECT '{table}', count() FROM {names.DATABASE}.{table} WHERE {real.get(table, '1')}"
