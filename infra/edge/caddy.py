@@ -29,6 +29,7 @@ _MAX_HEADER_BYTES = 16 * 1024
 _HEADERS_SECONDS, _BODY_SECONDS, _ANSWER_SECONDS, _IDLE_SECONDS = 10, 60, 120, 120
 _UPSTREAM_SECONDS = 10
 """How long a request waits for a service that starts again."""
+_BUFFERED_BYTES = 256 * 1024
 _CA = "local"
 """Caddy makes one of this name in any case."""
 _LOG_MIB, _LOG_FILES = 10, 10
@@ -248,9 +249,17 @@ _SENT = ("Authorization", "Content-Type", "Content-Encoding", "Accept-Encoding")
 """What of a request's headers is passed on."""
 
 
-def _proxy(upstream: str, *, keep_alive: bool, answers: list[dict[str, Any]]) -> dict[str, Any]:
+def _proxy(
+    upstream: str,
+    *,
+    keep_alive: bool,
+    answers: list[dict[str, Any]],
+    more: dict[str, list[str]] | None = None,
+) -> dict[str, Any]:
     return {
         "handler": "reverse_proxy",
+        # A client that is refused while it still sends may not see why.
+        "request_buffers": _BUFFERED_BYTES,
         "upstreams": [{"dial": upstream}],
         "transport": {
             "protocol": "http",
@@ -258,6 +267,7 @@ def _proxy(upstream: str, *, keep_alive: bool, answers: list[dict[str, Any]]) ->
             "response_header_timeout": _seconds(_ANSWER_SECONDS),
             "keep_alive": {"enabled": keep_alive},
             "compression": False,
+            "expect_continue_timeout": _seconds(5),
         },
         # A service that starts again refuses connections for a moment; nothing of it is sent twice.
         "load_balancing": {
@@ -272,6 +282,7 @@ def _proxy(upstream: str, *, keep_alive: bool, answers: list[dict[str, Any]]) ->
                     "Host": [upstream],
                     "User-Agent": ["telemetry-edge"],
                     "X-Forwarded-For": ["{http.request.remote.host}"],
+                    **(more or {}),
                 },
             }
         },
@@ -288,7 +299,9 @@ def _refusals() -> dict[str, Any]:
 
 
 def _to_collector(upstream: str) -> dict[str, Any]:
-    return _proxy(upstream, keep_alive=False, answers=[_refusals()])
+    """It refuses before it reads, and closes: so it is asked before anything is sent."""
+    expect = {"Expect": ["100-continue"]}
+    return _proxy(upstream, keep_alive=False, answers=[_refusals()], more=expect)
 
 
 def _to_warehouse(upstream: str) -> dict[str, Any]:

@@ -32,6 +32,8 @@ class Behind:
     status: int = 200
     body: bytes = b"rows\n"
     headers: dict[str, str] = field(default_factory=dict)
+    reads: bool = True
+    """Whether it reads a body before it answers; the collector does not where it refuses."""
     port: int = 0
     open: set[socket.socket] = field(default_factory=set)
     server: ThreadingHTTPServer | None = None
@@ -52,7 +54,25 @@ class Behind:
                 with contextlib.suppress(OSError):
                     super().finish()
 
+            def handle_expect_100(self) -> bool:
+                return True  # it is said when the body is read
+
+            def _reply(self) -> None:
+                self.send_response(behind.status)
+                for name, value in behind.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(behind.body)))
+                self.end_headers()
+                self.wfile.write(behind.body)
+
             def _answer(self) -> None:
+                if not behind.reads:
+                    self.close_connection = True
+                    self._reply()
+                    return
+                if self.headers.get("Expect"):
+                    self.send_response_only(100)
+                    self.end_headers()
                 body, whole = b"", True
                 if "chunked" in self.headers.get("Transfer-Encoding", ""):
                     while size := int(line := self.rfile.readline() or b"0", 16):
@@ -74,12 +94,7 @@ class Behind:
                         "body": body,
                     }
                 )
-                self.send_response(behind.status)
-                for name, value in behind.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(behind.body)))
-                self.end_headers()
-                self.wfile.write(behind.body)
+                self._reply()
 
             do_GET = do_POST = do_PUT = _answer  # noqa: N815 (http.server names them)
 

@@ -49,7 +49,7 @@ def _fresh(request: pytest.FixtureRequest) -> None:
     if "running" in request.fixturenames:
         for each in request.getfixturevalue("running").behind.values():
             each.requests.clear()
-            each.status, each.headers, each.body = 200, {}, b"rows\n"
+            each.status, each.headers, each.body, each.reads = 200, {}, b"rows\n", True
 
 
 def test_the_program_of_the_tests_is_that_of_the_image() -> None:
@@ -223,7 +223,7 @@ def test_only_headers_that_are_needed_are_passed_on(running: Edge, path: str, be
     headers = {name.lower(): value for name, value in request["headers"].items()}
     assert set(headers) <= {
         *("authorization", "content-type", "content-encoding", "accept-encoding"),
-        *("host", "user-agent", "x-forwarded-for", "content-length", "connection"),
+        *("host", "user-agent", "x-forwarded-for", "content-length", "connection", "expect"),
     }
     assert headers["x-forwarded-for"] == "127.0.0.1"
     assert (headers["content-type"], headers["content-encoding"]) == ("application/json", "gzip")
@@ -299,6 +299,20 @@ def test_who_is_refused_has_to_connect_anew(
     assert "using HTTP/2" in done.stderr
     assert "Re-using existing connection" not in done.stderr
     assert len(re.findall("SSL connection using", done.stderr)) == 2
+
+
+@pytest.mark.parametrize("protocol", ["--http1.1", "--http2"])
+def test_who_is_refused_is_told_so_however_much_they_send(
+    running: Edge, tmp_path: Path, protocol: str
+) -> None:
+    """The collector refuses without reading, and closes: that must not look like its absence, for
+    which a client would try again."""
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * 200_000)
+    found = running.behind["ingest"]
+    found.status, found.reads = 401, False
+    words = (protocol, *BASIC, "--data-binary", f"@{body}")
+    assert {running.curl("/v1/logs", *words).status for _ in range(20)} == {401}
 
 
 def test_slow_requests_are_cut_off(tmp_path: Path) -> None:
