@@ -193,7 +193,16 @@ def _answer(status: int | str, *, close: bool = False) -> dict[str, Any]:
 
 def _routes(settings: Settings, placement: Placement) -> list[dict[str, Any]]:
     """The first that matches answers."""
-    ingest = {"method": ["POST"], **_exactly("/v1/(logs|metrics)(?:[?].*)?")}
+    post = {"method": ["POST"], **_exactly("/v1/(logs|metrics)(?:[?].*)?")}
+    # To anything else the collector does not even say that who asks is not let in.
+    ingest = {
+        **post,
+        "header_regexp": {
+            "Content-Type": {
+                "pattern": "^application/(?:json|x-protobuf)(?:; ?charset=[-A-Za-z0-9]+)?$"
+            }
+        },
+    }
     signal = {"handler": "rewrite", "uri": "/v1/{http.regexp.route.1}?"}
     tokens = [
         _route(
@@ -212,6 +221,7 @@ def _routes(settings: Settings, placement: Placement) -> list[dict[str, Any]]:
     return [
         *(tokens if settings.identity.oidc_issuer else []),
         _route(ingest, signal, _to_collector(placement.ingest), MAX_REQUEST_BYTES),
+        {"match": [post], **_answer(415, close=True), "terminal": True},
         _route(
             {**methods, **login, **well},
             {"handler": "rewrite", "strip_path_prefix": "/query"},
@@ -249,13 +259,7 @@ _SENT = ("Authorization", "Content-Type", "Content-Encoding", "Accept-Encoding")
 """What of a request's headers is passed on."""
 
 
-def _proxy(
-    upstream: str,
-    *,
-    keep_alive: bool,
-    answers: list[dict[str, Any]],
-    more: dict[str, list[str]] | None = None,
-) -> dict[str, Any]:
+def _proxy(upstream: str, *, answers: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "handler": "reverse_proxy",
         # A client that is refused while it still sends may not see why.
@@ -265,9 +269,10 @@ def _proxy(
             "protocol": "http",
             "dial_timeout": _seconds(3),
             "response_header_timeout": _seconds(_ANSWER_SECONDS),
-            "keep_alive": {"enabled": keep_alive},
+            # Where a connection is to live on, the collector reads to its end what it refuses; else
+            # it closes, and that looks like a failure. It closes idle ones after a minute.
+            "keep_alive": {"enabled": True, "idle_timeout": _seconds(30)},
             "compression": False,
-            "expect_continue_timeout": _seconds(5),
         },
         # A service that starts again refuses connections for a moment; nothing of it is sent twice.
         "load_balancing": {
@@ -282,7 +287,6 @@ def _proxy(
                     "Host": [upstream],
                     "User-Agent": ["telemetry-edge"],
                     "X-Forwarded-For": ["{http.request.remote.host}"],
-                    **(more or {}),
                 },
             }
         },
@@ -299,20 +303,17 @@ def _refusals() -> dict[str, Any]:
 
 
 def _to_collector(upstream: str) -> dict[str, Any]:
-    """It refuses before it reads, and closes: so it is asked before anything is sent."""
-    expect = {"Expect": ["100-continue"]}
-    return _proxy(upstream, keep_alive=False, answers=[_refusals()], more=expect)
+    return _proxy(upstream, answers=[_refusals()])
 
 
 def _to_warehouse(upstream: str) -> dict[str, Any]:
-    return _proxy(upstream, keep_alive=True, answers=[_refusals()])
+    return _proxy(upstream, answers=[_refusals()])
 
 
 def _to_health(upstream: str) -> dict[str, Any]:
     """Well or not; nothing more."""
     return _proxy(
         upstream,
-        keep_alive=True,
         answers=[
             {"match": {"status_code": [200]}, "routes": [_answer(200)]},
             {"routes": [_answer(503)]},

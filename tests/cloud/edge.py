@@ -22,6 +22,8 @@ from scripts.prepare_tests import CADDY
 from tests.cloud.certificates import Authority
 from tests.conftest import free_ports, until
 
+JSON = "application/json"
+
 
 @dataclass
 class Behind:
@@ -32,8 +34,6 @@ class Behind:
     status: int = 200
     body: bytes = b"rows\n"
     headers: dict[str, str] = field(default_factory=dict)
-    reads: bool = True
-    """Whether it reads a body before it answers; the collector does not where it refuses."""
     port: int = 0
     open: set[socket.socket] = field(default_factory=set)
     server: ThreadingHTTPServer | None = None
@@ -54,9 +54,6 @@ class Behind:
                 with contextlib.suppress(OSError):
                     super().finish()
 
-            def handle_expect_100(self) -> bool:
-                return True  # it is said when the body is read
-
             def _reply(self) -> None:
                 self.send_response(behind.status)
                 for name, value in behind.headers.items():
@@ -66,13 +63,6 @@ class Behind:
                 self.wfile.write(behind.body)
 
             def _answer(self) -> None:
-                if not behind.reads:
-                    self.close_connection = True
-                    self._reply()
-                    return
-                if self.headers.get("Expect"):
-                    self.send_response_only(100)
-                    self.end_headers()
                 body, whole = b"", True
                 if "chunked" in self.headers.get("Transfer-Encoding", ""):
                     while size := int(line := self.rfile.readline() or b"0", 16):
@@ -129,7 +119,9 @@ class Reply:
 class Edge:
     """Caddy, and what it passes on to."""
 
-    def __init__(self, folder: Path, settings: Settings, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, address: str = "127.0.0.1", ingest: str = ""
+    ) -> None:
         self.folder, self.settings = folder, settings
         self.behind = {name: Behind(name) for name in ("ingest", "tokens", "health", "warehouse")}
         for each in self.behind.values():
@@ -146,7 +138,7 @@ class Edge:
         self.placement = caddy.Placement(
             listen=f"127.0.0.1:{self.port}",
             listen_plain=f"127.0.0.1:{self.plain}",
-            ingest=ports["ingest"],
+            ingest=ingest or ports["ingest"],
             ingest_tokens=ports["tokens"],
             health=ports["health"],
             warehouse=ports["warehouse"],
@@ -214,6 +206,7 @@ class Edge:
             *("curl", "-sS", "-i", "--max-time", "30", "--path-as-is"),
             *("--cacert", str(self.secrets / caddy.CA_CERTIFICATE)),
             *("--connect-to", f"{name}:{self.port}:127.0.0.1:{self.port}"),
+            *(() if "Content-Type" in str(words) else ("-H", f"Content-Type: {JSON}")),
             *words,
             f"https://{name}:{self.port}{path}",
         ]

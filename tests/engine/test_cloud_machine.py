@@ -186,7 +186,7 @@ def test_who_joins_is_let_in_within_a_moment_and_nothing_starts_again(
 ) -> None:
     def started() -> dict[str, str]:
         return {
-            each.name: each.attrs["State"]["StartedAt"]
+            str(each.name): each.attrs["State"]["StartedAt"]
             for each in docker_client.containers.list(filters={"name": "telemetry-"})
         }
 
