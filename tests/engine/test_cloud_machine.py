@@ -178,7 +178,8 @@ def test_nobody_else_sends(running: Running, login: str) -> None:
 )
 def test_nobody_else_asks(running: Running, login: str) -> None:
     status, body = running.ask(login, "SELECT 1")
-    assert (status, body) == (403, "")
+    assert status in (401, 403)
+    assert body == ""
 
 
 def test_who_joins_is_let_in_within_a_moment_and_nothing_starts_again(
