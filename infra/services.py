@@ -7,7 +7,8 @@ plain processes (`stacks/embedded`) renders the same configuration with other ad
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from infra import prometheus, versions
 from infra.collector.config import collector_config, render
@@ -118,10 +119,16 @@ class Service:
     health: Health | None = None
     one_shot: bool = False
     stop_seconds: int = 10
-    mounts: tuple[Mount, ...] = ()
-    """Instead of `volumes`, on the cloud's machine; `files` lie in them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineService(Service):
+    """One container on the cloud's machine."""
+
+    mounts: tuple[Mount, ...]
+    """Instead of `volumes`; `files` lie in them."""
     capabilities: tuple[str, ...] = ()
-    """Those that a container keeps."""
+    """Those that it keeps."""
 
 
 def services(settings: Settings, secrets: Secrets) -> tuple[Service, ...]:
@@ -293,7 +300,7 @@ def _schema(settings: Settings, secrets: Secrets) -> Service:
     )
 
 
-def cloud_services(settings: Settings) -> tuple[Service, ...]:
+def cloud_services(settings: Settings) -> tuple[MachineService, ...]:
     """All services of the cloud's machine, in the order they start.
 
     Of `files`, those that hold secrets are missing: the machine writes them (infra/host/apply.sh).
@@ -323,9 +330,14 @@ _QUIET = {
 }
 
 
-def _cloud_clickhouse(service: Service, settings: Settings) -> Service:
+def _on_machine(service: Service, **changes: Any) -> MachineService:
+    same = {each.name: getattr(service, each.name) for each in fields(service)}
+    return MachineService(**{**same, **changes})
+
+
+def _cloud_clickhouse(service: Service, settings: Settings) -> MachineService:
     folder = "/etc/clickhouse-server"
-    return replace(
+    return _on_machine(
         service,
         files=(
             File(
@@ -349,9 +361,9 @@ def _cloud_clickhouse(service: Service, settings: Settings) -> Service:
     )
 
 
-def _cloud_schema(service: Service) -> Service:
+def _cloud_schema(service: Service) -> MachineService:
     """Applies what is pending and ends: nobody watches it there."""
-    return replace(
+    return _on_machine(
         service,
         command=("apply",),
         environment=tuple(
@@ -366,7 +378,7 @@ def _cloud_schema(service: Service) -> Service:
     )
 
 
-def _cloud_collector(service: Service, settings: Settings) -> Service:
+def _cloud_collector(service: Service, settings: Settings) -> MachineService:
     folder = "/etc/otelcol-contrib"
     placement = replace(
         _placement(),
@@ -375,7 +387,7 @@ def _cloud_collector(service: Service, settings: Settings) -> Service:
         oidc_keys=f"{_SECRETS}/oidc-keys.json",
     )
     config = render(collector_config(settings, placement))
-    return replace(
+    return _on_machine(
         service,
         files=(File(path=f"{folder}/config.yaml", text=config),),
         ports=(),
@@ -388,7 +400,7 @@ def _cloud_collector(service: Service, settings: Settings) -> Service:
     )
 
 
-def _edge(settings: Settings) -> Service:
+def _edge(settings: Settings) -> MachineService:
     folder, data, log, run = "/etc/caddy", "/data", "/var/log/caddy", "/run/caddy"
     placement = caddy.Placement(
         listen=f":{_HTTPS}",
@@ -402,7 +414,7 @@ def _edge(settings: Settings) -> Service:
         log=f"{log}/{EDGE_LOG}",
         admin=EDGE_ADMIN,
     )
-    return Service(
+    return MachineService(
         name=EDGE,
         image=settings.images.edge or versions.EDGE_IMAGE,
         memory_mib=_EDGE_MIB,
