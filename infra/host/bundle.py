@@ -90,7 +90,7 @@ def _templates() -> dict[str, str]:
     )
 
 
-def _place(service: services.Service, path: str) -> str:
+def _place(service: services.MachineService, path: str) -> str:
     """Where a container's file is in the bundle: where the machine keeps it, below `config`."""
     for mount in service.mounts:
         if path.startswith(f"{mount.container}/") and mount.machine.startswith(services.RUN):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from infra import services
-from infra.services import Mount, Service
+from infra.services import MachineService, Mount
 from infra.settings import Settings
 
 PREFIX = "telemetry-"
@@ -38,7 +38,7 @@ def units(settings: Settings) -> dict[str, str]:
     return {**found, f"{PREFIX}limit.service": _limit(settings)}
 
 
-def unit(service: Service) -> str:
+def unit(service: MachineService) -> str:
     """One service as a unit. Its container is made anew at each start; nothing of it is kept."""
     container = f"{PREFIX}{service.name}"
     after = " ".join(f"{PREFIX}{name}.service" for name in service.after)
@@ -88,7 +88,7 @@ def unit(service: Service) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _until_well(service: Service, container: str) -> list[str]:
+def _until_well(service: MachineService, container: str) -> list[str]:
     """What comes after it waits until it answers."""
     if service.health is None:
         return ["TimeoutStartSec=120"]
@@ -100,7 +100,7 @@ def _until_well(service: Service, container: str) -> list[str]:
     ]
 
 
-def _hardened(service: Service) -> list[str]:
+def _hardened(service: MachineService) -> list[str]:
     memory = f"{service.memory_mib}m"
     return [
         *("--user", service.user),
@@ -127,7 +127,7 @@ def _mounted(mounts: tuple[Mount, ...]) -> list[str]:
     ]
 
 
-def _program(service: Service) -> list[str]:
+def _program(service: MachineService) -> list[str]:
     entrypoint, *arguments = service.entrypoint or ("",)
     return [
         *(("--entrypoint", entrypoint) if entrypoint else ()),
@@ -228,7 +228,7 @@ def _pairs(words: list[str]) -> list[str]:
     return found
 
 
-def _checked(service: Service) -> list[str]:
+def _checked(service: MachineService) -> list[str]:
     """Mounts of a throw-away container: the folder in question, and memory for what it writes."""
     root = f"{services.RUN}/config/{service.name}"
     words = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -100,6 +101,16 @@ def test_containers_are_given_no_more_than_they_need(settings: Settings) -> None
         writable = {m.container for m in service.mounts if not m.read_only}
         assert all(m.machine.startswith(services.DISK) for m in service.mounts if not m.read_only)
         assert "/etc" not in writable
+
+
+def test_every_property_of_a_service_is_in_its_unit() -> None:
+    """A new field of Service that no unit shows would be lost without a sound."""
+    text = "".join((SCRIPTS / name).read_text() for name in ("units.py", "bundle.py"))
+    for each in fields(services.MachineService):
+        if each.name == "volumes":
+            assert all(not found.volumes for found in services.cloud_services(WITH_ALL))
+        else:
+            assert f"service.{each.name}" in text, f"{each.name} is not declared"
 
 
 @BOTH

@@ -75,11 +75,11 @@ check() {
                 --cap-drop 'ALL' \
                 --cap-add 'NET_BIND_SERVICE' \
                 --security-opt 'no-new-privileges' \
-                --memory '192m' \
-                --memory-swap '192m' \
+                --memory '256m' \
+                --memory-swap '256m' \
                 --cpus '1' \
                 --tmpfs '/run/caddy:rw,noexec,nosuid,nodev,size=16m' \
-                --env 'GOMEMLIMIT=153MiB' \
+                --env 'GOMEMLIMIT=204MiB' \
                 --env 'HOME=/run/caddy' \
                 --volume "$2:/etc/caddy:ro" \
                 --tmpfs '/data:rw,noexec,nosuid,nodev,size=16m,uid=101,gid=101' \
