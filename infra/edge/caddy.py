@@ -221,7 +221,7 @@ def _routes(settings: Settings, placement: Placement) -> list[dict[str, Any]]:
     return [
         *(tokens if settings.identity.oidc_issuer else []),
         _route(ingest, signal, _to_collector(placement.ingest), MAX_REQUEST_BYTES),
-        {"match": [post], **_answer(415, close=True), "terminal": True},
+        {"match": [post], **_answer(415), "terminal": True},
         _route(
             {**methods, **login, **well},
             {"handler": "rewrite", "strip_path_prefix": "/query"},
@@ -229,7 +229,7 @@ def _routes(settings: Settings, placement: Placement) -> list[dict[str, Any]]:
             MAX_QUERY_BYTES,
         ),
         {"match": [{**query, **login}], **_answer(400), "terminal": True},
-        {"match": [query], **_answer(401, close=True), "terminal": True},
+        {"match": [query], **_answer(401), "terminal": True},
         _route(
             {"method": ["GET"], **_exactly("/healthz(?:[?].*)?")},
             {"handler": "rewrite", "uri": "/?"},

@@ -275,8 +275,10 @@ def _open(running: Edge, **options: Any) -> ssl.SSLSocket:
 @pytest.mark.parametrize("kind", ["text/plain", "application/jsonp", "application/json; x", ""])
 def test_what_is_no_telemetry_is_not_passed_on(running: Edge, kind: str) -> None:
     header = ("-H", f"Content-Type: {kind}" if kind else "Content-Type;")
-    reply = running.curl("/v1/logs", *BASIC, *header, "--data-binary", "x")
-    assert (reply.status, reply.body) == (415, "")
+    # Over HTTP/2, curl may give up on an answer that comes while it still sends.
+    words = ("--http1.1", *BASIC, *header, "--data-binary", "x")
+    replies = [running.curl("/v1/logs", *words) for _ in range(10)]
+    assert {(reply.status, reply.body) for reply in replies} == {(415, "")}
     assert running.behind["ingest"].requests == []
 
 
@@ -555,6 +557,5 @@ def test_caddy_accepts_every_rendering(tmp_path: Path, certificate: str, clients
         text=True,
         env={"HOME": str(tmp_path)},
     )
-    for each in found.behind.values():
-        each.stop()
+    found.stop()
     assert done.returncode == 0, done.stderr
