@@ -74,9 +74,9 @@ issuer_keys() {
 }
 
 [ -s "$secrets/keys" ] && [ -n "$(key admin_password)" ] && [ -n "$(key ingest_password)" ] && [ -n "$(key pseudonym_key)" ] \
-    || wait_for "there are no keys yet: run \`telemetry --on cloud member add\` on your own machine."
+    || wait_for "there are no keys yet: run \`telemetry member add NAME --on cloud\` on your own machine."
 cat "$secrets"/members-* 2> /dev/null | LC_ALL=C sort > "$work/members" || true
-[ -s "$work/members" ] || wait_for "there is no member yet: run \`telemetry --on cloud member add\` on your own machine."
+[ -s "$work/members" ] || wait_for "there is no member yet: run \`telemetry member add NAME --on cloud\` on your own machine."
 address=$(cat "$RUN/address" 2> /dev/null) || address=
 case "$address" in
     '' | *[!0-9.]*) wait_for "the metadata server has not said the address of this machine yet." ;;
@@ -102,7 +102,7 @@ printf '%s' "$(key pseudonym_key)" > "$new/collector/secrets/pseudonym-key"
 printf 'http_user = telemetry_admin\nhttp_password = %s\n' "$(key admin_password)" > "$new/schema/wgetrc"
 ca=public
 if [ "$OWN_CA" = 1 ]; then
-    [ -s "$secrets/edge" ] || wait_for "there is no CA yet: run \`telemetry --on cloud member add\` on your own machine."
+    [ -s "$secrets/edge" ] || wait_for "there is no CA yet: run \`telemetry member add NAME --on cloud\` on your own machine."
     mkdir "$work/certificate" "$work/key"
     pem_blocks "$secrets/edge" "$work/certificate" CERTIFICATE
     pem_blocks "$secrets/edge" "$work/key" KEY
@@ -113,7 +113,7 @@ fi
 fill_in "$here/config/edge/caddy.json" "$new/edge/caddy.json"
 if [ "$CLIENT_CERTIFICATES" = 1 ]; then
     [ -s "$secrets/client-certificates" ] \
-        || wait_for "client certificates are asked for and there are none yet: run \`telemetry --on cloud member certificate\` on your own machine."
+        || wait_for "client certificates are asked for and there are none yet: run \`telemetry member rotate NAME --on cloud\` on your own machine."
     pem_blocks "$secrets/client-certificates" "$new/edge/secrets/clients/allowed" CERTIFICATE
     mv "$new/edge/secrets/clients/allowed/001.pem" "$new/edge/secrets/clients/ca.pem" 2> /dev/null \
         || refuse "the secret of the client certificates holds none."
