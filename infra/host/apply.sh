@@ -76,7 +76,8 @@ issuer_keys() {
 [ -s "$secrets/keys" ] && [ -n "$(key admin_password)" ] && [ -n "$(key ingest_password)" ] && [ -n "$(key pseudonym_key)" ] \
     || wait_for "there are no keys yet: run \`telemetry member add NAME --on cloud\` on your own machine."
 cat "$secrets"/members-* 2> /dev/null | LC_ALL=C sort > "$work/members" || true
-[ -s "$work/members" ] || wait_for "there is no member yet: run \`telemetry member add NAME --on cloud\` on your own machine."
+# Later an empty list is one: the last was taken off.
+[ -s "$work/members" ] || [ -d "$config" ] || wait_for "there is no member yet: run \`telemetry member add NAME --on cloud\` on your own machine."
 address=$(cat "$RUN/address" 2> /dev/null) || address=
 case "$address" in
     '' | *[!0-9.]*) wait_for "the metadata server has not said the address of this machine yet." ;;
