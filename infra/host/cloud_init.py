@@ -19,6 +19,7 @@ from infra.settings import Settings
 FOLDER = "/etc/telemetry"
 SCRIPTS = ("common.sh", "disk.sh", "network.sh", "fetch.sh", "updates.sh")
 _SH = f"/bin/sh {FOLDER}"
+_WATCH = "/run/telemetry/bundle/watch.sh"
 _OWN_HASH = "@OWN_HASH@"
 _HERE = Path(__file__).parent
 _JOURNAL = "[Journal]\nSystemMaxUse=200M\nRuntimeMaxUse=50M\n"
@@ -47,6 +48,16 @@ UNITS = {
     "Description=Telemetry: every 20 seconds\n"
     "\n"
     "[Timer]\nOnCalendar=*:*:0/20\nAccuracySec=1s\n",
+    "telemetry-watch.service": "[Unit]\n"
+    "Description=Telemetry: whether all is well\n"
+    f"ConditionPathExists={_WATCH}\n"
+    "\n"
+    f"[Service]\nType=oneshot\nExecStart=/bin/sh {_WATCH}\nTimeoutStartSec=300\n",
+    "telemetry-watch.timer": "[Unit]\n"
+    "Description=Telemetry: every minute\n"
+    "\n"
+    # Between two rounds of telemetry-fetch.
+    "[Timer]\nOnCalendar=*:*:10\nAccuracySec=1s\n",
     "telemetry-updates.service": "[Unit]\n"
     "Description=Telemetry: start again where that is waited for\n"
     "\n"

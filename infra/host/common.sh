@@ -11,6 +11,7 @@
 : "${METADATA:=http://metadata.google.internal}"
 : "${SECRET_MANAGER:=https://secretmanager.googleapis.com}"
 : "${STORAGE:=https://storage.googleapis.com}"
+: "${LOGGING:=https://logging.googleapis.com}"
 : "${HTTPS_PORT:=443}" "${HTTP_PORT:=80}" "${QUERY_PORT:=8123}"
 : "${OWNER:=101}"
 # Of the user-data that this start has applied.
@@ -32,7 +33,8 @@ say_once() {
 
 settled() { rm -f "$RUN/said/$1"; }
 
-# What follows writes into the folder $work, which is its script's own.
+# What follows writes into this folder, which each script has of its own.
+work=
 
 # get URL FILE [options]: the status of the answer; 000 where there was none, or half of one.
 get() {

@@ -51,6 +51,7 @@ esac
 """
 _SYSTEMCTL = """#!/bin/sh
 printf 'systemctl %s\\n' "$*" >> "$FAKE/calls"
+[ "$1" != list-units ] || cat "$FAKE/failed-units" 2> /dev/null
 [ ! -f "$FAKE/fail-$1" ]
 """
 
