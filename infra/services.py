@@ -470,6 +470,17 @@ def _edge(settings: Settings) -> MachineService:
     )
 
 
+def watched() -> dict[str, str]:
+    """Where the services answer on the cloud's machine, by what watch.sh calls it."""
+    collector = f"http://{ADDRESSES[COLLECTOR]}"
+    return {
+        "CLICKHOUSE_PING": f"http://{ADDRESSES[CLICKHOUSE]}:{_CLICKHOUSE_HTTP}/ping",
+        "COLLECTOR_HEALTH": f"{collector}:{_HEALTH}/",
+        "COLLECTOR_METRICS": f"{collector}:{_METRICS}/metrics",
+        "EDGE_ADDRESS": f"{ADDRESSES[EDGE]}:{_HTTPS}",
+    }
+
+
 def collector_environment(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Go collects garbage by what memory there is, well before `memory_limiter` would refuse."""
     return (

@@ -174,8 +174,6 @@ if [ -n "$changed" ]; then
                 ;;
         esac
     done
-    rm -f "$rejected"
-    settled refused
     # Before it is in place, so that nothing is forgotten should this be cut short.
     if [ -f "$work/due" ]; then
         while read -r what service; do : > "$due/$what-$service"; done < "$work/due"
@@ -212,6 +210,9 @@ if [ -n "$changed" ]; then
     systemctl daemon-reload
     say "a new configuration is in place:$changed."
 fi
+rm -f "$rejected"
+# The last good bundle says nothing about the one that was refused.
+[ "$here" != "$RUN/bundle" ] || settled refused
 
 reload() {
     case "$1" in

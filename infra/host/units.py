@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from infra import services
+from infra.collector import queue
 from infra.services import MachineService, Mount
 from infra.settings import Settings
 
@@ -170,22 +171,27 @@ def _limit(settings: Settings) -> str:
     )
 
 
-def settings_sh(settings: Settings, *, secrets: dict[str, str]) -> str:
-    """What the scripts know of the settings: images, what is wanted, how a folder is checked.
+def settings_sh(settings: Settings, *, secrets: dict[str, str], alerts: dict[str, str]) -> str:
+    """What the scripts know of the settings: images, what is wanted, where services answer, how a
+    folder is checked.
 
-    `secrets`: Secret Manager's names, by the file that each becomes.
+    `secrets`: Secret Manager's names, by the file that each becomes. `alerts`: the words for each.
     """
     found = services.cloud_services(settings)
     images = {service.name: service.image for service in found}
     lines = [
         "#!/bin/sh",
-        "# Rendered from the settings (infra/host/units.py); read by apply.sh and fetch.sh.",
+        "# Rendered from the settings (infra/host/units.py); the other scripts read it.",
         "# shellcheck disable=SC2034",
         f"SERVICES='{' '.join(images)}'",
         f"OWN_CA={int(not settings.edge.acme)}",
         f"CLIENT_CERTIFICATES={int(settings.edge.client_certificates)}",
         f"OIDC_ISSUER='{settings.identity.oidc_issuer}'",
         "SECRETS='" + " ".join(f"{file}={name}" for file, name in secrets.items()) + "'",
+        *(f"{name}='{address}'" for name, address in services.watched().items()),
+        f"EDGE_NAME='{settings.edge.domain if settings.edge.acme else ''}'",
+        f"QUEUE_AT_WORK={queue.at_work(settings)}",
+        *(f"ALERT_{what.upper()}='{words}'" for what, words in alerts.items()),
         "",
         "image() {",
         '    case "$1" in',

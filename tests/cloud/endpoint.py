@@ -161,7 +161,7 @@ class Endpoint:
         [env] = [
             each for each in content["write_files"] if each["path"] == "/etc/telemetry/host.env"
         ]
-        for name in ("METADATA", "SECRET_MANAGER", "STORAGE"):
+        for name in ("METADATA", "SECRET_MANAGER", "STORAGE", "LOGGING"):
             env["content"] += f"{name}={self.google.url}\n"
         return "#cloud-config\n" + yaml.safe_dump(content)
 

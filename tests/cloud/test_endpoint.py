@@ -101,6 +101,32 @@ def test_nothing_changes_where_nothing_changed(shared: Endpoint) -> None:
     assert shared.google.downloads == downloads, "the bundle is fetched where it changed"
 
 
+def test_a_service_that_is_away_makes_an_alert_until_it_is_back(shared: Endpoint) -> None:
+    words = NAMES.alert("health")
+
+    def logged() -> list[str]:
+        found = [entry for request in shared.google.logged for entry in request["entries"]]
+        return [entry["textPayload"] for entry in found]
+
+    def look() -> list[str]:
+        """What the timer does every minute."""
+        shared.machine.run("systemctl", "start", "telemetry-watch.service")
+        return logged()
+
+    assert shared.machine.run("systemctl", "is-active", "telemetry-watch.timer").strip() == "active"
+    assert look() == [], shared.machine.journal("telemetry-watch")
+    shared.machine.run("systemctl", "stop", "telemetry-clickhouse")
+    try:
+        # Its own timer comes on top.
+        until(look, 120)
+        assert logged() == [f"{words}: clickhouse does not answer"]
+    finally:
+        shared.machine.run("systemctl", "start", "telemetry-clickhouse")
+    until(lambda: look()[1:], 120)
+    assert logged()[1:] == ["telemetry-cloud: health is in order again"]
+    assert words in shared.machine.journal("telemetry-watch")
+
+
 def test_a_new_member_is_let_in_within_a_minute_and_nothing_is_made_anew(shared: Endpoint) -> None:
     before = shared.machine.containers()
     dora = shared.let_in(Person.made("dora"))
