@@ -101,8 +101,13 @@ def test_nothing_changes_where_nothing_changed(shared: Endpoint) -> None:
     assert shared.google.downloads == downloads, "the bundle is fetched where it changed"
 
 
-def test_a_service_that_is_away_makes_an_alert_until_it_is_back(shared: Endpoint) -> None:
-    words = NAMES.alert("health")
+def test_a_service_that_is_away_makes_an_alert_until_it_is_back(
+    shared: Endpoint, ben: Person
+) -> None:
+    words, session = NAMES.alert("health"), f"watched-{time.time_ns()}"
+    body = made.request(made.log(session))
+    assert shared.outside().send(ben.ingest_login, ben.ingest, body).status == 200
+    until(lambda: stored(shared, session) == 1)
 
     def logged() -> list[str]:
         found = [entry for request in shared.google.logged for entry in request["entries"]]
@@ -115,6 +120,9 @@ def test_a_service_that_is_away_makes_an_alert_until_it_is_back(shared: Endpoint
 
     assert shared.machine.run("systemctl", "is-active", "telemetry-watch.timer").strip() == "active"
     assert look() == [], shared.machine.journal("telemetry-watch")
+    # The collector's counters were read: what was stored, and since when nothing waits.
+    counted = shared.machine.file("/run/telemetry/watch/queue-logs")
+    assert re.fullmatch(r"[1-9]\d* \d{10}\n", counted), counted
     shared.machine.run("systemctl", "stop", "telemetry-clickhouse")
     try:
         # Its own timer comes on top.
