@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from infra import versions
-from tests.cloud.endpoint import ADDRESS, TUNNEL, Endpoint, Person, endpoint, until
+from tests.cloud.endpoint import ADDRESS, TUNNEL, Endpoint, started
 from tests.engine.docker_engine import docker_engine
 
 
@@ -56,22 +55,8 @@ def main() -> int:
         docker_engine() as engine,
         contextlib.closing(engine.client()) as client,
         tempfile.TemporaryDirectory(prefix="telemetry-endpoint-") as folder,
-        endpoint(
-            client,
-            Path(folder),
-            images={"collector": versions.COLLECTOR_IMAGE.partition("@")[0]},
-        ) as found,
-        found.running(),
+        started(client, Path(folder)) as found,
     ):
-        found.render()
-        for person in (
-            Person.made("anna", team="lighthouse"),
-            Person.made("bert", team="lighthouse"),
-            Person.made("cora", role="coordinator"),
-            Person.made("adam", role="auditor"),
-        ):
-            found.let_in(person)
-        until(found.answers, 300)
         print(f"DOCKER_HOST={engine.host}\n{shown(found)}", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             while True:

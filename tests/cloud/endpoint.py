@@ -228,6 +228,24 @@ def endpoint(client: docker.DockerClient, folder: Path, **values: Any) -> Iterat
         network.remove()
 
 
+@contextlib.contextmanager
+def started(client: docker.DockerClient, folder: Path) -> Iterator[Endpoint]:
+    """One that runs and answers, with two members, one of a team, a coordinator and an auditor."""
+    # An image made here has no digest.
+    images_ = {"collector": versions.COLLECTOR_IMAGE.partition("@")[0]}
+    with endpoint(client, folder, images=images_) as found, found.running():
+        found.render()
+        for person in (
+            Person.made("anna", team="book"),
+            Person.made("ben"),
+            Person.made("cora", role="coordinator"),
+            Person.made("adam", role="auditor"),
+        ):
+            found.let_in(person)
+        until(found.answers, 300)
+        yield found
+
+
 def _load_images(found: Endpoint) -> None:
     """Into the volume of the engine inside, which each machine finds them in."""
     machine = replace(found, people=[])

@@ -17,9 +17,8 @@ from typing import Any
 import docker
 import pytest
 
-from infra import versions
 from tests import made
-from tests.cloud.endpoint import ADDRESS, STRANGERS, Endpoint, Person, endpoint, until
+from tests.cloud.endpoint import ADDRESS, STRANGERS, Endpoint, Person, started, until
 from tests.cloud.outside import JSON, Answer, Outside, basic
 from tests.engine.conftest import docker_client, engine  # noqa: F401 (fixtures)
 
@@ -34,18 +33,7 @@ def shared(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Endpoint]:
     """One that runs, with two members who have sent something, a coordinator and an auditor."""
-    images = {"collector": versions.COLLECTOR_IMAGE.partition("@")[0]}
-    folder = tmp_path_factory.mktemp("attacked")
-    with endpoint(docker_client, folder, images=images) as found, found.running():
-        found.render()
-        for person in (
-            Person.made("anna", team="book"),
-            Person.made("ben"),
-            Person.made("cora", role="coordinator"),
-            Person.made("adam", role="auditor"),
-        ):
-            found.let_in(person)
-        until(found.answers, 180)
+    with started(docker_client, tmp_path_factory.mktemp("endpoint")) as found:
         for name in ("anna", "ben"):
             person = found.person(name)
             body = made.request(made.log(f"secret-of-{name}"))

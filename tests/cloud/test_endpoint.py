@@ -18,14 +18,13 @@ import pytest
 import urllib3
 import yaml
 
-from infra import versions
 from infra.collector import queue
 from infra.host.names import CLIENTS, EDGE, KEYS
 from stacks.home import PROJECT
 from tests import made, recorded
 from tests.cloud.certificates import Authority, pair
 from tests.cloud.conftest import NAMES, new_desk
-from tests.cloud.endpoint import ADDRESS, STRANGERS, TUNNEL, Endpoint, Person, endpoint, until
+from tests.cloud.endpoint import ADDRESS, STRANGERS, TUNNEL, Endpoint, Person, started, until
 from tests.cloud.outside import JSON
 from tests.conftest import free_ports
 from tests.engine.conftest import docker_client, engine  # noqa: F401 (fixtures)
@@ -42,18 +41,7 @@ def shared(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Endpoint]:
     """One that runs, with two members, a coordinator and an auditor."""
-    images = {"collector": versions.COLLECTOR_IMAGE.partition("@")[0]}
-    folder = tmp_path_factory.mktemp("endpoint")
-    with endpoint(docker_client, folder, images=images) as found, found.running():
-        found.render()
-        for person in (
-            Person.made("anna", team="book"),
-            Person.made("ben"),
-            Person.made("cora", role="coordinator"),
-            Person.made("adam", role="auditor"),
-        ):
-            found.let_in(person)
-        until(found.answers, 180)
+    with started(docker_client, tmp_path_factory.mktemp("endpoint")) as found:
         yield found
 
 
