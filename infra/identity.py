@@ -38,6 +38,9 @@ class Hash:
 
 
 NONE = Hash("")
+NOBODY = "nobody:$2a$04$" + 53 * "." + "\n"
+"""The collector does not start with an empty list, and the last member may be revoked too. No
+password is known to have this hash, and the collector takes nothing of such a login."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +133,11 @@ def _hash(text: str) -> Hash:
 
 def htpasswd(logins: Iterable[Login], now: int) -> str:
     """What the collector checks ingest credentials against. `now`: Unix time."""
-    return "".join(
+    found = "".join(
         f"{each.ingest_name(slot)}:{one.value}\n"
         for each in sorted(logins, key=lambda each: each.id)
         if each.role == "member"
         for slot, one in enumerate(each.ingest)
         if one.holds(now)
     )
+    return found or NOBODY

@@ -7,7 +7,8 @@ plain processes (`stacks/embedded`) renders the same configuration with other ad
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from infra import identity, prometheus, versions
 from infra.collector.config import collector_config, render
@@ -17,6 +18,7 @@ from infra.identity import Hash, Login
 from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.warehouse import access, migrations, names, scale, server
+from infra.warehouse.xml import document
 
 USER = "101:101"
 """`clickhouse` in its image. Containers run as it, so the folders of the volumes fit."""
@@ -50,7 +52,7 @@ _STATE = "/var/lib/otelcol"
 _OTLP_HTTP, _OTLP_GRPC, _HEALTH, _METRICS, _CLICKHOUSE_HTTP = 4318, 4317, 13133, 8888, 8123
 _PROMETHEUS = 9090
 _OTLP_TOKENS, _HTTPS, _HTTP = 4319, 8443, 8080
-_EDGE_MIB, _EDGE_CPUS = 192, 1.0
+_EDGE_MIB, _EDGE_CPUS = 256, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +120,16 @@ class Service:
     health: Health | None = None
     one_shot: bool = False
     stop_seconds: int = 10
-    mounts: tuple[Mount, ...] = ()
-    """Instead of `volumes`, on the cloud's machine; `files` lie in them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineService(Service):
+    """One container on the cloud's machine."""
+
+    mounts: tuple[Mount, ...]
+    """Instead of `volumes`; `files` lie in them."""
     capabilities: tuple[str, ...] = ()
-    """Those that a container keeps."""
+    """Those that it keeps."""
 
 
 def services(
@@ -306,7 +314,7 @@ def _schema(settings: Settings, secrets: Secrets) -> Service:
     )
 
 
-def cloud_services(settings: Settings) -> tuple[Service, ...]:
+def cloud_services(settings: Settings) -> tuple[MachineService, ...]:
     """All services of the cloud's machine, in the order they start.
 
     Of `files`, those that hold secrets are missing: the machine writes them (infra/host/apply.sh).
@@ -332,15 +340,35 @@ def cloud_services(settings: Settings) -> tuple[Service, ...]:
     )
 
 
-def _cloud_clickhouse(service: Service, settings: Settings) -> Service:
+_QUIET = {
+    # These write down queries that failed, which are nobody else's: the log goes to Google. The
+    # access audit has them.
+    "logger": {
+        "levels": {
+            "logger": [
+                {"name": name, "level": "none"}
+                for name in ("executeQuery", "DynamicQueryHandler", "PredefinedQueryHandler")
+            ]
+        }
+    }
+}
+
+
+def _on_machine(service: Service, **changes: Any) -> MachineService:
+    same = {each.name: getattr(service, each.name) for each in fields(service)}
+    return MachineService(**{**same, **changes})
+
+
+def _cloud_clickhouse(service: Service, settings: Settings) -> MachineService:
     folder = "/etc/clickhouse-server"
-    return replace(
+    return _on_machine(
         service,
         files=(
             File(
                 path=f"{folder}/config.d/telemetry.xml",
                 text=server.image_config_xml(settings, behind_edge=True),
             ),
+            File(path=f"{folder}/config.d/quiet.xml", text=document(_QUIET)),
         ),
         ports=(Port(machine=_CLICKHOUSE_HTTP, container=_CLICKHOUSE_HTTP),),
         volumes=(),
@@ -357,10 +385,10 @@ def _cloud_clickhouse(service: Service, settings: Settings) -> Service:
     )
 
 
-def _cloud_schema(service: Service, settings: Settings) -> Service:
+def _cloud_schema(service: Service, settings: Settings) -> MachineService:
     """Applies what is pending and ends: nobody watches it there."""
     found = {f"/schema/ddl/{name}": text for name, text in scale.schema_files(settings).items()}
-    return replace(
+    return _on_machine(
         service,
         command=("apply",),
         environment=(("CLICKHOUSE_URL", scale.endpoint(settings, _placement().warehouse)),),
@@ -377,7 +405,7 @@ def _cloud_schema(service: Service, settings: Settings) -> Service:
     )
 
 
-def _cloud_collector(service: Service, settings: Settings) -> Service:
+def _cloud_collector(service: Service, settings: Settings) -> MachineService:
     folder = "/etc/otelcol-contrib"
     placement = replace(
         _placement(),
@@ -388,7 +416,7 @@ def _cloud_collector(service: Service, settings: Settings) -> Service:
         oidc_keys=f"{_SECRETS}/oidc-keys.json",
     )
     config = render(collector_config(settings, placement))
-    return replace(
+    return _on_machine(
         service,
         files=(File(path=f"{folder}/config.yaml", text=config),),
         ports=(),
@@ -401,7 +429,7 @@ def _cloud_collector(service: Service, settings: Settings) -> Service:
     )
 
 
-def _edge(settings: Settings) -> Service:
+def _edge(settings: Settings) -> MachineService:
     folder, data, log, run = "/etc/caddy", "/data", "/var/log/caddy", "/run/caddy"
     placement = caddy.Placement(
         listen=f":{_HTTPS}",
@@ -415,7 +443,7 @@ def _edge(settings: Settings) -> Service:
         log=f"{log}/{EDGE_LOG}",
         admin=EDGE_ADMIN,
     )
-    return Service(
+    return MachineService(
         name=EDGE,
         image=settings.images.edge or versions.EDGE_IMAGE,
         memory_mib=_EDGE_MIB,
@@ -440,6 +468,17 @@ def _edge(settings: Settings) -> Service:
         capabilities=("NET_BIND_SERVICE",),
         stop_seconds=15,
     )
+
+
+def watched() -> dict[str, str]:
+    """Where the services answer on the cloud's machine, by what watch.sh calls it."""
+    collector = f"http://{ADDRESSES[COLLECTOR]}"
+    return {
+        "CLICKHOUSE_PING": f"http://{ADDRESSES[CLICKHOUSE]}:{_CLICKHOUSE_HTTP}/ping",
+        "COLLECTOR_HEALTH": f"{collector}:{_HEALTH}/",
+        "COLLECTOR_METRICS": f"{collector}:{_METRICS}/metrics",
+        "EDGE_ADDRESS": f"{ADDRESSES[EDGE]}:{_HTTPS}",
+    }
 
 
 def collector_environment(settings: Settings) -> tuple[tuple[str, str], ...]:

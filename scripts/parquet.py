@@ -79,8 +79,9 @@ def selects(
     if files == 1:
         return [f"SELECT * {source}"]
     [(key,)] = client.query(
-        "SELECT if('ts' IN (SELECT name FROM system.columns WHERE database = {db:String} "
-        "AND table = {name:String}), 'session_id, toStartOfHour(ts)', sorting_key) "
+        "SELECT if((SELECT count() FROM system.columns WHERE database = {db:String} "
+        "AND table = {name:String} AND name IN ('ts', 'session_id')) = 2, "
+        "'session_id, toStartOfHour(ts)', sorting_key) "
         "FROM system.tables WHERE database = {db:String} AND name = {name:String}",
         parameters={"db": names.DATABASE, "name": table},
     ).result_rows

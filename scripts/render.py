@@ -67,7 +67,7 @@ def _cloud(settings: Settings, folder: Path) -> dict[Path, str]:
         folder / "bundle" / path: text
         for path, text in bundle.files(settings, "cloud").items()
         if not path.endswith((".sql", ".awk", "/runner.sh", "/limit.sh"))
-        and path not in ("apply.sh", "config/schema/views.tsv")
+        and path not in ("apply.sh", "watch.sh", "config/schema/views.tsv")
     }
     names = Names(stack="cloud", project=settings.cloud.project)
     found[folder / "user-data.yaml"] = cloud_init.user_data(settings, names)

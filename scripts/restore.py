@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -58,7 +58,7 @@ class Plan:
     @property
     def asks(self) -> bool:
         """Whether something is there already."""
-        return bool(_holds(self.there) or self.replaces)
+        return bool(any(self.there.values()) or self.replaces)
 
     @property
     def entries(self) -> list[Entry]:
@@ -88,7 +88,7 @@ class Plan:
             lines.append(
                 f"{self.left_out:,} rows are left out: retention would delete them at once."
             )
-        if _holds(self.there):
+        if any(self.there.values()):
             lines.append(
                 "Rows that are here stay. Of a row that is in both, one stays: the backup's."
             )
@@ -201,7 +201,7 @@ def planned(
                 f"restored {'with' if home.here else 'without'} --on."
             )
         there = _there(settings, home)
-        if mine not in ("", manifest.member) and _holds(there):
+        if mine not in ("", manifest.member) and any(there.values()):
             raise Failure(
                 f"The backup is that of {manifest.member}, and this installation, which holds "
                 f"rows, is {mine}: they would be two members. "
@@ -270,11 +270,6 @@ def _chosen(repository: Repository, as_of: datetime | None) -> tuple[str, dateti
     return fitting[-1]
 
 
-def _holds(there: Mapping[str, int]) -> bool:
-    """Whether there are rows but those that a store writes of itself."""
-    return any(rows for table, rows in there.items() if table not in names.ACCESS)
-
-
 def _there(settings: Settings, home: Home) -> dict[str, int]:
     """Rows of the store; none where there is no store yet."""
     if not home.begun:
@@ -292,6 +287,8 @@ def _there(settings: Settings, home: Home) -> dict[str, int]:
         names.DAILY_METRICS_KEPT: "day > toDate(0)",
         # A store makes a report at once; one without a class says that nothing was held.
         names.RETENTION_REPORTS: "class != ''",
+        # That of a new store holds what `up` asked.
+        **dict.fromkeys(names.ACCESS, "0"),
     }
     counts = " UNION ALL ".join(
         f"SELECT '{table}', count() FROM {names.DATABASE}.{table} WHERE {real.get(table, '1')}"

@@ -53,6 +53,12 @@ def sending_queue(settings: Settings) -> dict[str, Any]:
     }
 
 
+def at_work(settings: Settings) -> int:
+    """Bytes of it that may be on their way to the store at once."""
+    queue = sending_queue(settings)
+    return int(queue["num_consumers"] * queue["batch"]["max_size"])
+
+
 def retry() -> dict[str, Any]:
     """For ever: what was acknowledged is delivered, however long the store is away."""
     return {

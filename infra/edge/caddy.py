@@ -29,6 +29,7 @@ _MAX_HEADER_BYTES = 16 * 1024
 _HEADERS_SECONDS, _BODY_SECONDS, _ANSWER_SECONDS, _IDLE_SECONDS = 10, 60, 120, 120
 _UPSTREAM_SECONDS = 10
 """How long a request waits for a service that starts again."""
+_BUFFERED_BYTES = 256 * 1024
 _CA = "local"
 """Caddy makes one of this name in any case."""
 _LOG_MIB, _LOG_FILES = 10, 10
@@ -192,7 +193,16 @@ def _answer(status: int | str, *, close: bool = False) -> dict[str, Any]:
 
 def _routes(settings: Settings, placement: Placement) -> list[dict[str, Any]]:
     """The first that matches answers."""
-    ingest = {"method": ["POST"], **_exactly("/v1/(logs|metrics)(?:[?].*)?")}
+    post = {"method": ["POST"], **_exactly("/v1/(logs|metrics)(?:[?].*)?")}
+    # To anything else the collector does not even say that who asks is not let in.
+    ingest = {
+        **post,
+        "header_regexp": {
+            "Content-Type": {
+                "pattern": "^application/(?:json|x-protobuf)(?:; ?charset=[-A-Za-z0-9]+)?$"
+            }
+        },
+    }
     signal = {"handler": "rewrite", "uri": "/v1/{http.regexp.route.1}?"}
     tokens = [
         _route(
@@ -211,6 +221,7 @@ def _routes(settings: Settings, placement: Placement) -> list[dict[str, Any]]:
     return [
         *(tokens if settings.identity.oidc_issuer else []),
         _route(ingest, signal, _to_collector(placement.ingest), MAX_REQUEST_BYTES),
+        {"match": [post], **_answer(415), "terminal": True},
         _route(
             {**methods, **login, **well},
             {"handler": "rewrite", "strip_path_prefix": "/query"},
@@ -218,7 +229,7 @@ def _routes(settings: Settings, placement: Placement) -> list[dict[str, Any]]:
             MAX_QUERY_BYTES,
         ),
         {"match": [{**query, **login}], **_answer(400), "terminal": True},
-        {"match": [query], **_answer(401, close=True), "terminal": True},
+        {"match": [query], **_answer(401), "terminal": True},
         _route(
             {"method": ["GET"], **_exactly("/healthz(?:[?].*)?")},
             {"handler": "rewrite", "uri": "/?"},
@@ -248,15 +259,19 @@ _SENT = ("Authorization", "Content-Type", "Content-Encoding", "Accept-Encoding")
 """What of a request's headers is passed on."""
 
 
-def _proxy(upstream: str, *, keep_alive: bool, answers: list[dict[str, Any]]) -> dict[str, Any]:
+def _proxy(upstream: str, *, answers: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "handler": "reverse_proxy",
+        # A client that is refused while it still sends may not see why.
+        "request_buffers": _BUFFERED_BYTES,
         "upstreams": [{"dial": upstream}],
         "transport": {
             "protocol": "http",
             "dial_timeout": _seconds(3),
             "response_header_timeout": _seconds(_ANSWER_SECONDS),
-            "keep_alive": {"enabled": keep_alive},
+            # Where a connection is to live on, the collector reads to its end what it refuses; else
+            # it closes, and that looks like a failure. It closes idle ones after a minute.
+            "keep_alive": {"enabled": True, "idle_timeout": _seconds(30)},
             "compression": False,
         },
         # A service that starts again refuses connections for a moment; nothing of it is sent twice.
@@ -288,14 +303,14 @@ def _refusals() -> dict[str, Any]:
 
 
 def _to_collector(upstream: str) -> dict[str, Any]:
-    return _proxy(upstream, keep_alive=False, answers=[_refusals()])
+    return _proxy(upstream, answers=[_refusals()])
 
 
 def _to_warehouse(address: str) -> dict[str, Any]:
     """Over TLS where it is somebody else's; then its certificate must be of a public issuer."""
     scheme, _, host = address.partition("://")
     upstream = host if ":" in host else f"{host}:{443 if scheme == 'https' else 80}"
-    found = _proxy(upstream, keep_alive=True, answers=[_refusals()])
+    found = _proxy(upstream, answers=[_refusals()])
     if scheme == "https":
         found["transport"]["tls"] = {"server_name": host.partition(":")[0]}
     return found
@@ -305,7 +320,6 @@ def _to_health(upstream: str) -> dict[str, Any]:
     """Well or not; nothing more."""
     return _proxy(
         upstream,
-        keep_alive=True,
         answers=[
             {"match": {"status_code": [200]}, "routes": [_answer(200)]},
             {"routes": [_answer(503)]},

@@ -74,9 +74,10 @@ issuer_keys() {
 }
 
 [ -s "$secrets/keys" ] && [ -n "$(key admin_password)" ] && [ -n "$(key ingest_password)" ] && [ -n "$(key pseudonym_key)" ] \
-    || wait_for "there are no keys yet: run \`telemetry --on cloud member add\` on your own machine."
+    || wait_for "there are no keys yet: run \`telemetry member add NAME --on cloud\` on your own machine."
 cat "$secrets"/members-* 2> /dev/null | LC_ALL=C sort > "$work/members" || true
-[ -s "$work/members" ] || wait_for "there is no member yet: run \`telemetry --on cloud member add\` on your own machine."
+# Later an empty list is one: the last was taken off.
+[ -s "$work/members" ] || [ -d "$config" ] || wait_for "there is no member yet: run \`telemetry member add NAME --on cloud\` on your own machine."
 address=$(cat "$RUN/address" 2> /dev/null) || address=
 case "$address" in
     '' | *[!0-9.]*) wait_for "the metadata server has not said the address of this machine yet." ;;
@@ -102,7 +103,7 @@ printf '%s' "$(key pseudonym_key)" > "$new/collector/secrets/pseudonym-key"
 printf 'http_user = telemetry_admin\nhttp_password = %s\n' "$(key admin_password)" > "$new/schema/wgetrc"
 ca=public
 if [ "$OWN_CA" = 1 ]; then
-    [ -s "$secrets/edge" ] || wait_for "there is no CA yet: run \`telemetry --on cloud member add\` on your own machine."
+    [ -s "$secrets/edge" ] || wait_for "there is no CA yet: run \`telemetry member add NAME --on cloud\` on your own machine."
     mkdir "$work/certificate" "$work/key"
     pem_blocks "$secrets/edge" "$work/certificate" CERTIFICATE
     pem_blocks "$secrets/edge" "$work/key" KEY
@@ -113,7 +114,7 @@ fi
 fill_in "$here/config/edge/caddy.json" "$new/edge/caddy.json"
 if [ "$CLIENT_CERTIFICATES" = 1 ]; then
     [ -s "$secrets/client-certificates" ] \
-        || wait_for "client certificates are asked for and there are none yet: run \`telemetry --on cloud member certificate\` on your own machine."
+        || wait_for "client certificates are asked for and there are none yet: run \`telemetry member rotate NAME --on cloud\` on your own machine."
     pem_blocks "$secrets/client-certificates" "$new/edge/secrets/clients/allowed" CERTIFICATE
     mv "$new/edge/secrets/clients/allowed/001.pem" "$new/edge/secrets/clients/ca.pem" 2> /dev/null \
         || refuse "the secret of the client certificates holds none."
@@ -173,8 +174,6 @@ if [ -n "$changed" ]; then
                 ;;
         esac
     done
-    rm -f "$rejected"
-    settled refused
     # Before it is in place, so that nothing is forgotten should this be cut short.
     if [ -f "$work/due" ]; then
         while read -r what service; do : > "$due/$what-$service"; done < "$work/due"
@@ -211,6 +210,9 @@ if [ -n "$changed" ]; then
     systemctl daemon-reload
     say "a new configuration is in place:$changed."
 fi
+rm -f "$rejected"
+# The last good bundle says nothing about the one that was refused.
+[ "$here" != "$RUN/bundle" ] || settled refused
 
 reload() {
     case "$1" in

@@ -29,7 +29,12 @@ def files(settings: Settings, stack: str) -> dict[str, str]:
     found = {
         "apply.sh": _script("apply.sh"),
         "expand.awk": _script("expand.awk"),
-        "settings.sh": units.settings_sh(settings, secrets=_secrets(settings, known)),
+        "watch.sh": _script("watch.sh"),
+        "settings.sh": units.settings_sh(
+            settings,
+            secrets=_secrets(settings, known),
+            alerts={what: known.alert(what) for what in names.ALERTS},
+        ),
         "config/limit/limit.sh": _script("limit.sh"),
         **{f"units/{name}": text for name, text in units.units(settings).items()},
         **{f"users/{name}.xml": text for name, text in _templates().items()},
@@ -90,7 +95,7 @@ def _templates() -> dict[str, str]:
     )
 
 
-def _place(service: services.Service, path: str) -> str:
+def _place(service: services.MachineService, path: str) -> str:
     """Where a container's file is in the bundle: where the machine keeps it, below `config`."""
     for mount in service.mounts:
         if path.startswith(f"{mount.container}/") and mount.machine.startswith(services.RUN):

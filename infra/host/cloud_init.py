@@ -2,11 +2,13 @@
 
 Small and stable, because a change of it is a change of the machine; what changes from day to day is
 in the bundle (infra/host/bundle.py). The machine runs Container-Optimized OS: Docker is there, its
-system cannot be written to, and it updates itself; a weekly start puts an update in place.
+system cannot be written to, and it updates itself; a weekly start puts an update in place, and a
+changed user-data.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import yaml
@@ -17,6 +19,8 @@ from infra.settings import Settings
 FOLDER = "/etc/telemetry"
 SCRIPTS = ("common.sh", "disk.sh", "network.sh", "fetch.sh", "updates.sh")
 _SH = f"/bin/sh {FOLDER}"
+_WATCH = "/run/telemetry/bundle/watch.sh"
+_OWN_HASH = "@OWN_HASH@"
 _HERE = Path(__file__).parent
 _JOURNAL = "[Journal]\nSystemMaxUse=200M\nRuntimeMaxUse=50M\n"
 _ONCE = "Type=oneshot\nRemainAfterExit=yes\n"
@@ -44,8 +48,18 @@ UNITS = {
     "Description=Telemetry: every 20 seconds\n"
     "\n"
     "[Timer]\nOnCalendar=*:*:0/20\nAccuracySec=1s\n",
+    "telemetry-watch.service": "[Unit]\n"
+    "Description=Telemetry: whether all is well\n"
+    f"ConditionPathExists={_WATCH}\n"
+    "\n"
+    f"[Service]\nType=oneshot\nExecStart=/bin/sh {_WATCH}\nTimeoutStartSec=300\n",
+    "telemetry-watch.timer": "[Unit]\n"
+    "Description=Telemetry: every minute\n"
+    "\n"
+    # Between two rounds of telemetry-fetch.
+    "[Timer]\nOnCalendar=*:*:10\nAccuracySec=1s\n",
     "telemetry-updates.service": "[Unit]\n"
-    "Description=Telemetry: start again where an update of the system waits\n"
+    "Description=Telemetry: start again where that is waited for\n"
     "\n"
     f"[Service]\nType=oneshot\nExecStart={_SH}/updates.sh\n",
     "telemetry-updates.timer": "[Unit]\n"
@@ -56,13 +70,21 @@ UNITS = {
 
 
 def environment(settings: Settings, names: Names) -> str:
-    """host.env: where the machine finds what it fetches."""
+    """host.env: where the machine finds what it fetches, and which user-data it has applied."""
     del settings  # of the settings nothing: they are in the bundle
-    return f"PROJECT={names.project}\nBUCKET={names.configuration_bucket}\nBUNDLE={BUNDLE_OBJECT}\n"
+    return (
+        f"PROJECT={names.project}\nBUCKET={names.configuration_bucket}\nBUNDLE={BUNDLE_OBJECT}\n"
+        f"USER_DATA={_OWN_HASH}\n"
+    )
 
 
 def user_data(settings: Settings, names: Names) -> str:
-    """The value of the metadata key `user-data`."""
+    """The value of the metadata key `user-data`. It knows its own SHA-256, taken without that."""
+    text = _user_data(settings, names)
+    return text.replace(_OWN_HASH, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _user_data(settings: Settings, names: Names) -> str:
     written = {
         f"{FOLDER}/host.env": environment(settings, names),
         **{f"{FOLDER}/{name}": (_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS},

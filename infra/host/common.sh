@@ -11,8 +11,11 @@
 : "${METADATA:=http://metadata.google.internal}"
 : "${SECRET_MANAGER:=https://secretmanager.googleapis.com}"
 : "${STORAGE:=https://storage.googleapis.com}"
+: "${LOGGING:=https://logging.googleapis.com}"
 : "${HTTPS_PORT:=443}" "${HTTP_PORT:=80}" "${QUERY_PORT:=8123}"
 : "${OWNER:=101}"
+# Of the user-data that this start has applied.
+: "${USER_DATA:=}"
 
 # Into the journal.
 say() { printf 'telemetry: %s\n' "$*" >&2; }
@@ -29,3 +32,26 @@ say_once() {
 }
 
 settled() { rm -f "$RUN/said/$1"; }
+
+# What follows writes into this folder, which each script has of its own.
+work=
+
+# get URL FILE [options]: the status of the answer; 000 where there was none, or half of one.
+get() {
+    url=$1 file=$2; shift 2
+    code=$(curl -s --max-time 20 --connect-timeout 5 -o "$file" -w '%{http_code}' "$@" "$url") || code=000
+    printf '%s' "$code"
+}
+
+metadata() {
+    [ "$(get "$METADATA/computeMetadata/v1/instance/$1" "$work/answer" -H 'Metadata-Flavor: Google')" = 200 ] \
+        && cat "$work/answer"
+}
+
+# The header for Google's endpoints, in $work/header: not on a command line.
+log_in() {
+    metadata service-accounts/default/token > "$work/token" || return 1
+    token=$(sed -n 's/.*"access_token" *: *"\([^"]*\)".*/\1/p' "$work/token")
+    [ -n "$token" ] || return 1
+    printf 'Authorization: Bearer %s\n' "$token" > "$work/header"
+}

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from infra.host.names import ALERTS, CLIENTS, EDGE, KEYS
+from infra.host.names import ALERTS, CLIENT_CA, CLIENTS, EDGE, KEYS
 from infra.settings import HYPERDISK_ONLY, Settings
 
 FILE = Path(__file__).parent / "prices.yaml"
@@ -272,9 +272,9 @@ def _by_gib(what: str, gib: float, price: ByGib, note: str) -> Line:
 
 
 def _secrets(settings: Settings) -> Line:
-    """One version of each, read at every look."""
+    """One version of each, read at every look; the client CA's is never read."""
     price, secrets = price_list().secrets, len((KEYS, EDGE, CLIENTS)) + settings.identity.lists
-    versions = max(secrets - price.free_versions, 0)
+    versions = max(secrets + len((CLIENT_CA,)) - price.free_versions, 0)
     reads = max(secrets * _fetches() - price.free_reads, 0)
     return Line(
         what="secrets",

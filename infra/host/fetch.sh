@@ -13,25 +13,6 @@ mkdir -p "$RUN"
 work=$(mktemp -d "$RUN/fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# get URL FILE [options]: the status of the answer; 000 where there was none, or half of one.
-get() {
-    url=$1 file=$2; shift 2
-    code=$(curl -s --max-time 20 --connect-timeout 5 -o "$file" -w '%{http_code}' "$@" "$url") || code=000
-    printf '%s' "$code"
-}
-
-metadata() {
-    [ "$(get "$METADATA/computeMetadata/v1/instance/$1" "$work/answer" -H 'Metadata-Flavor: Google')" = 200 ] \
-        && cat "$work/answer"
-}
-
-log_in() {
-    metadata service-accounts/default/token > "$work/token" || return 1
-    token=$(sed -n 's/.*"access_token" *: *"\([^"]*\)".*/\1/p' "$work/token")
-    [ -n "$token" ] || return 1
-    printf 'Authorization: Bearer %s\n' "$token" > "$work/header"
-}
-
 # Asks for the whole only where it is another one than the last.
 fetch_bundle() {
     code=$(get "$STORAGE/storage/v1/b/$BUCKET/o/$BUNDLE?alt=media" "$work/bundle" -H "@$work/header" \

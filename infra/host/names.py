@@ -15,6 +15,8 @@ certificate, stands first in CLIENTS."""
 LOCK = "lock"
 """A secret without any version: who changes the others marks it, so that two do not at once. Those
 who administer need to read and update it (its annotations); the machine has no access."""
+MACHINE_NEVER = (CLIENT_CA, LOCK)
+"""Secrets that the machine may not read."""
 BUNDLE_OBJECT = "bundle.tar.gz.b64"
 """The rendered configuration in its bucket."""
 IAP_RANGE = "35.235.240.0/20"

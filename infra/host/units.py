@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from infra import services
-from infra.services import Mount, Service
+from infra.collector import queue
+from infra.services import MachineService, Mount
 from infra.settings import Settings
 
 PREFIX = "telemetry-"
@@ -38,7 +39,7 @@ def units(settings: Settings) -> dict[str, str]:
     return {**found, f"{PREFIX}limit.service": _limit(settings)}
 
 
-def unit(service: Service) -> str:
+def unit(service: MachineService) -> str:
     """One service as a unit. Its container is made anew at each start; nothing of it is kept."""
     container = f"{PREFIX}{service.name}"
     after = " ".join(f"{PREFIX}{name}.service" for name in service.after)
@@ -88,7 +89,7 @@ def unit(service: Service) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _until_well(service: Service, container: str) -> list[str]:
+def _until_well(service: MachineService, container: str) -> list[str]:
     """What comes after it waits until it answers."""
     if service.health is None:
         return ["TimeoutStartSec=120"]
@@ -100,7 +101,7 @@ def _until_well(service: Service, container: str) -> list[str]:
     ]
 
 
-def _hardened(service: Service) -> list[str]:
+def _hardened(service: MachineService) -> list[str]:
     memory = f"{service.memory_mib}m"
     return [
         *("--user", service.user),
@@ -127,7 +128,7 @@ def _mounted(mounts: tuple[Mount, ...]) -> list[str]:
     ]
 
 
-def _program(service: Service) -> list[str]:
+def _program(service: MachineService) -> list[str]:
     entrypoint, *arguments = service.entrypoint or ("",)
     return [
         *(("--entrypoint", entrypoint) if entrypoint else ()),
@@ -170,22 +171,27 @@ def _limit(settings: Settings) -> str:
     )
 
 
-def settings_sh(settings: Settings, *, secrets: dict[str, str]) -> str:
-    """What the scripts know of the settings: images, what is wanted, how a folder is checked.
+def settings_sh(settings: Settings, *, secrets: dict[str, str], alerts: dict[str, str]) -> str:
+    """What the scripts know of the settings: images, what is wanted, where services answer, how a
+    folder is checked.
 
-    `secrets`: Secret Manager's names, by the file that each becomes.
+    `secrets`: Secret Manager's names, by the file that each becomes. `alerts`: the words for each.
     """
     found = services.cloud_services(settings)
     images = {service.name: service.image for service in found}
     lines = [
         "#!/bin/sh",
-        "# Rendered from the settings (infra/host/units.py); read by apply.sh and fetch.sh.",
+        "# Rendered from the settings (infra/host/units.py); the other scripts read it.",
         "# shellcheck disable=SC2034",
         f"SERVICES='{' '.join(images)}'",
         f"OWN_CA={int(not settings.edge.acme)}",
         f"CLIENT_CERTIFICATES={int(settings.edge.client_certificates)}",
         f"OIDC_ISSUER='{settings.identity.oidc_issuer}'",
         "SECRETS='" + " ".join(f"{file}={name}" for file, name in secrets.items()) + "'",
+        *(f"{name}='{address}'" for name, address in services.watched().items()),
+        f"EDGE_NAME='{settings.edge.domain if settings.edge.acme else ''}'",
+        f"QUEUE_AT_WORK={queue.at_work(settings)}",
+        *(f"ALERT_{what.upper()}='{words}'" for what, words in alerts.items()),
         "",
         "image() {",
         '    case "$1" in',
@@ -228,7 +234,7 @@ def _pairs(words: list[str]) -> list[str]:
     return found
 
 
-def _checked(service: Service) -> list[str]:
+def _checked(service: MachineService) -> list[str]:
     """Mounts of a throw-away container: the folder in question, and memory for what it writes."""
     root = f"{services.RUN}/config/{service.name}"
     words = []

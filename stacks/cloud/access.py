@@ -8,11 +8,18 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_gcp import compute, iap, projects, secretmanager, serviceaccount, storage
 
+from infra.host.names import LOCK, MACHINE_NEVER
 from stacks.cloud.part import Part, Place
 from stacks.cloud.services import Services
 
 PROJECT_ROLES = ("logging.logWriter", "monitoring.metricWriter")
 """Of the machine, in the whole project: there is nothing smaller to write logs and metrics to."""
+LOCK_ROLE = "secretmanager.admin"
+"""Of administrators, on LOCK alone. Google has no smaller role of its own that may change a
+secret's annotations. One of ours with just that would be a thing of the whole project, for which
+whoever runs Pulumi would have to make roles; and its name, once deleted, is not to be had again for
+weeks, so an `up` after a `destroy` would fail. What this role may besides, it may to a secret that
+is empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +76,7 @@ class AccessArgs:
 
 
 class Access(Part):
-    """The machine reads each secret and its configuration, and nothing else; it cannot reach the
+    """The machine reads its secrets and its configuration, and nothing else; it cannot reach the
     backups. Administrators reach ClickHouse through the tunnel, write secrets, and keep backups."""
 
     def __init__(
@@ -77,7 +84,8 @@ class Access(Part):
     ) -> None:
         super().__init__("Access", name, opts, args.services)
         self._args = args
-        self._secrets("machine", "secretmanager.secretAccessor", args.account.member)
+        for which in (each for each in args.secrets if each not in MACHINE_NEVER):
+            self._secret("machine", "secretmanager.secretAccessor", args.account.member, which)
         self._bucket("machine", "storage.objectViewer", args.account.member, args.configuration)
         for who in args.place.settings.cloud.administrators:
             self._administrator(who)
@@ -85,9 +93,11 @@ class Access(Part):
 
     def _administrator(self, who: str) -> None:
         args = self._args
-        self._secrets(who, "secretmanager.secretAccessor", who)
-        # Adds versions, and destroys those that were replaced: each one kept costs something.
-        self._secrets(who, "secretmanager.secretVersionManager", who)
+        for which in (each for each in args.secrets if each != LOCK):
+            self._secret(who, "secretmanager.secretAccessor", who, which)
+            # Adds versions, and destroys those that were replaced: each one kept costs something.
+            self._secret(who, "secretmanager.secretVersionManager", who, which)
+        self._secret(who, LOCK_ROLE, who, LOCK)
         self._bucket(who, "storage.objectAdmin", who, args.backups)
         iap.TunnelInstanceIAMMember(
             f"{who}-iap.tunnelResourceAccessor",
@@ -113,15 +123,14 @@ class Access(Part):
                 opts=self.options(),
             )
 
-    def _secrets(self, who: str, role: str, member: pulumi.Input[str]) -> None:
-        for which, identity in self._args.secrets.items():
-            secretmanager.SecretIamMember(
-                f"{who}-{role}-{which}",
-                secretmanager.SecretIamMemberArgs(
-                    secret_id=identity, role=f"roles/{role}", member=member
-                ),
-                opts=self.options(),
-            )
+    def _secret(self, who: str, role: str, member: pulumi.Input[str], which: str) -> None:
+        secretmanager.SecretIamMember(
+            f"{who}-{role}-{which}",
+            secretmanager.SecretIamMemberArgs(
+                secret_id=self._args.secrets[which], role=f"roles/{role}", member=member
+            ),
+            opts=self.options(),
+        )
 
     def _bucket(
         self, who: str, role: str, member: pulumi.Input[str], bucket: pulumi.Input[str]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_gcp import secretmanager
 
-from infra.host.names import CLIENTS, EDGE, KEYS
+from infra.host.names import CLIENT_CA, CLIENTS, EDGE, KEYS, LOCK
 from stacks.cloud.part import Part, Place
 from stacks.cloud.services import Services
 
 DESTROYED_AFTER = "86400s"
 """A version that somebody destroys can be had back for a day."""
+_ALWAYS = (KEYS, EDGE, CLIENTS, CLIENT_CA, LOCK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,10 @@ class SecretsArgs:
 
 
 class Secrets(Part):
-    """Keys, the edge's CA, client certificates, the list of members. `telemetry` writes them."""
+    """Keys, the edge's CA, client certificates and their CA, the list of members. `telemetry`
+    writes them, and marks LOCK while it does, by annotations that are no business of ours.
+
+    All of them always, whatever the settings: without a version they cost nothing."""
 
     ids: dict[str, pulumi.Output[str]]
     """The secret ids, by what they are: `keys`, `members-1`..."""
@@ -34,7 +38,7 @@ class Secrets(Part):
     ) -> None:
         super().__init__("Secrets", name, opts, args.services)
         names, lists = args.place.names, args.place.settings.identity.lists
-        wanted = {which: names.secret(which) for which in (KEYS, EDGE, CLIENTS)}
+        wanted = {which: names.secret(which) for which in _ALWAYS}
         wanted |= {each.removeprefix(f"{names.prefix}-"): each for each in names.members(lists)}
         self.ids = {which: self._secret(which, id_, args.place) for which, id_ in wanted.items()}
         self.register_outputs({"ids": self.ids})
@@ -57,6 +61,8 @@ class Secrets(Part):
                 deletion_protection=place.settings.cloud.deletion_protection,
                 labels=place.labels,
             ),
-            opts=self.options(protect=True),
+            opts=self.options(
+                protect=True, ignore_changes=["annotations"] if which == LOCK else []
+            ),
         )
         return made.secret_id

@@ -22,6 +22,8 @@ from scripts.prepare_tests import CADDY
 from tests.cloud.certificates import Authority
 from tests.conftest import free_ports, until
 
+JSON = "application/json"
+
 
 @dataclass
 class Behind:
@@ -52,6 +54,14 @@ class Behind:
                 with contextlib.suppress(OSError):
                     super().finish()
 
+            def _reply(self) -> None:
+                self.send_response(behind.status)
+                for name, value in behind.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(behind.body)))
+                self.end_headers()
+                self.wfile.write(behind.body)
+
             def _answer(self) -> None:
                 body, whole = b"", True
                 if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -74,12 +84,7 @@ class Behind:
                         "body": body,
                     }
                 )
-                self.send_response(behind.status)
-                for name, value in behind.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(behind.body)))
-                self.end_headers()
-                self.wfile.write(behind.body)
+                self._reply()
 
             do_GET = do_POST = do_PUT = _answer  # noqa: N815 (http.server names them)
 
@@ -114,7 +119,9 @@ class Reply:
 class Edge:
     """Caddy, and what it passes on to."""
 
-    def __init__(self, folder: Path, settings: Settings, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, address: str = "127.0.0.1", ingest: str = ""
+    ) -> None:
         self.folder, self.settings = folder, settings
         self.behind = {name: Behind(name) for name in ("ingest", "tokens", "health", "warehouse")}
         for each in self.behind.values():
@@ -131,7 +138,7 @@ class Edge:
         self.placement = caddy.Placement(
             listen=f"127.0.0.1:{self.port}",
             listen_plain=f"127.0.0.1:{self.plain}",
-            ingest=ports["ingest"],
+            ingest=ingest or ports["ingest"],
             ingest_tokens=ports["tokens"],
             health=ports["health"],
             warehouse=f"http://{ports['warehouse']}",
@@ -200,6 +207,7 @@ class Edge:
             *("curl", "-sS", "-i", "--max-time", "30", "--path-as-is"),
             *("--cacert", str(self.secrets / caddy.CA_CERTIFICATE)),
             *("--connect-to", f"{name}:{self.port}:127.0.0.1:{self.port}"),
+            *(() if "Content-Type" in str(words) else ("-H", f"Content-Type: {JSON}")),
             *words,
             f"https://{name}:{self.port}{path}",
         ]

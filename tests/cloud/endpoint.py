@@ -23,12 +23,13 @@ import yaml
 
 from infra import versions
 from infra.host import bundle, cloud_init
-from infra.host.names import EDGE, KEYS, Names
+from infra.host.names import EDGE, KEYS
 from infra.identity import NONE, Hash, Login, Role, table
 from infra.settings import Settings, validated
 from infra.warehouse.access import password_hash
 from tests.cloud import vm
 from tests.cloud.certificates import Authority
+from tests.cloud.conftest import NAMES
 from tests.cloud.google import Google
 from tests.cloud.outside import Outside, basic
 from tests.engine import images
@@ -38,7 +39,6 @@ TUNNEL = "35.235.240.5"
 """One of Google's IAP tunnel, here an address of this machine."""
 STRANGERS = tuple(f"198.51.100.{number}" for number in range(1, 9))
 """Others from which somebody may come, also of this machine."""
-NAMES = Names(stack="cloud", project="my-project")
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Endpoint:
         [env] = [
             each for each in content["write_files"] if each["path"] == "/etc/telemetry/host.env"
         ]
-        for name in ("METADATA", "SECRET_MANAGER", "STORAGE"):
+        for name in ("METADATA", "SECRET_MANAGER", "STORAGE", "LOGGING"):
             env["content"] += f"{name}={self.google.url}\n"
         return "#cloud-config\n" + yaml.safe_dump(content)
 

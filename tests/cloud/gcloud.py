@@ -129,14 +129,17 @@ class Secrets:
 
 
 def tunnel(options: dict[str, str]) -> NoReturn:
-    """Leads to the port that the file `tunnel` names; until it is ended."""
+    """Leads to the port that the file `tunnel` names, until it is ended. A host before it and an
+    address to come from behind it, where they are others than this machine's loopback."""
     host, _, port = options["local-host-port"].partition(":")
-    target = int((FOLDER / "tunnel").read_text())
+    named = (FOLDER / "tunnel").read_text().split()
+    where, number, *origin = named if len(named) > 1 else ("127.0.0.1", *named)
+    target, source = (where, int(number)), (origin[0], 0) if origin else None
     (FOLDER / "tunnel.pid").write_text(str(os.getpid()))
     with socket.create_server((host, int(port))) as server:
         while True:
             near, _ = server.accept()
-            far = socket.create_connection(("127.0.0.1", target))
+            far = socket.create_connection(target, source_address=source)
             for one, other in ((near, far), (far, near)):
                 if os.fork() == 0:
                     while block := one.recv(65536):
@@ -179,7 +182,9 @@ def main() -> None:
         case ["secrets", "versions", "destroy", version]:
             answer = secrets.destroy(options["secret"], version)
         case ["compute", "instances", "describe", _]:
-            outside = {"name": "external-nat", "natIP": "203.0.113.7", "type": "ONE_TO_ONE_NAT"}
+            named = FOLDER / "address"
+            address = named.read_text() if named.exists() else "203.0.113.7"
+            outside = {"name": "external-nat", "natIP": address, "type": "ONE_TO_ONE_NAT"}
             answer = {"networkInterfaces": [{"networkIP": "10.0.0.2", "accessConfigs": [outside]}]}
         case ["compute", "start-iap-tunnel", *_]:
             tunnel(options)

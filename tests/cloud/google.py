@@ -1,4 +1,5 @@
-"""Stand-ins for what a machine in Google's cloud asks: metadata server, Secret Manager, Storage."""
+"""Stand-ins for what a machine in Google's cloud asks: metadata server, Secret Manager, Storage,
+Logging."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 TOKEN = "token-of-the-service-account"
+INSTANCE, ZONE = "1234567890", "europe-west1-b"
 
 
 @dataclass
@@ -20,10 +22,13 @@ class Google:
     bundle: str = ""
     secrets: dict[str, str] = field(default_factory=dict)
     address: str = "203.0.113.9"
+    user_data: str = ""
+    logged: list[dict[str, Any]] = field(default_factory=list)
+    """Requests to write log entries."""
     half: bool = False
     """Whether the bundle breaks off."""
     broken: set[str] = field(default_factory=set)
-    """Of metadata, storage, secrets: what answers 500."""
+    """Of metadata, storage, secrets, logging: what answers 500."""
     asked: list[str] = field(default_factory=list)
     downloads: int = 0
     _server: ThreadingHTTPServer | None = None
@@ -50,6 +55,15 @@ class Google:
                 self.end_headers()
                 self.wfile.write(body[: len(body) // 2] if broken_off else body)
 
+            def do_POST(self) -> None:
+                google.asked.append(self.path)
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = google.write(self.path, dict(self.headers.items()), body)
+                self.send_response(status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"{}")
+
             def log_message(self, *_: Any) -> None:
                 """Nobody reads it."""
 
@@ -69,7 +83,14 @@ class Google:
                 return 500, b"", {}
             if path.endswith("/token"):
                 return 200, json.dumps({"access_token": TOKEN, "expires_in": 1}).encode(), {}
-            return 200, self.address.encode(), {}
+            asked = path.removeprefix("/computeMetadata/v1/instance/")
+            known = {
+                "id": INSTANCE,
+                "zone": f"projects/987654321/zones/{ZONE}",
+                "attributes/user-data": self.user_data,
+                "network-interfaces/0/access-configs/0/external-ip": self.address,
+            }
+            return (200, known[asked].encode(), {}) if known.get(asked) else (404, b"", {})
         if headers.get("Authorization") != f"Bearer {TOKEN}":
             return 401, b"", {}
         if path.startswith("/storage/v1/b/"):
@@ -90,3 +111,14 @@ class Google:
         data = base64.b64encode(self.secrets[name].encode()).decode()
         payload = {"name": name, "payload": {"data": data, "dataCrc32c": "1"}}
         return 200, json.dumps(payload, indent=2).encode(), {}
+
+    def write(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        """The status of what is sent."""
+        if path != "/v2/entries:write":
+            return 404
+        if headers.get("Authorization") != f"Bearer {TOKEN}":
+            return 401
+        if "logging" in self.broken:
+            return 500
+        self.logged.append(json.loads(body))
+        return 200

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from infra.host import bundle, cloud_init
 from infra.host.names import Names
 from infra.identity import Hash, Login, table
@@ -49,6 +51,7 @@ esac
 """
 _SYSTEMCTL = """#!/bin/sh
 printf 'systemctl %s\\n' "$*" >> "$FAKE/calls"
+[ "$1" != list-units ] || cat "$FAKE/failed-units" 2> /dev/null
 [ ! -f "$FAKE/fail-$1" ]
 """
 
@@ -89,10 +92,16 @@ class Machine:
         self.program("systemctl", _SYSTEMCTL)
         self.google = Google()
         self.google.start()
-        environment = cloud_init.environment(cloud(), NAMES)
+        self.google.user_data = cloud_init.user_data(cloud(), NAMES)
+        [environment] = (
+            file["content"]
+            for file in yaml.safe_load(self.google.user_data)["write_files"]
+            if file["path"] == "/etc/telemetry/host.env"
+        )
         (folder / "host.env").write_text(
             f"{environment}ROOT={self.root}\nMETADATA={self.google.url}\n"
-            f"SECRET_MANAGER={self.google.url}\nSTORAGE={self.google.url}\nOWNER={os.getgid()}\n"
+            f"SECRET_MANAGER={self.google.url}\nSTORAGE={self.google.url}\n"
+            f"LOGGING={self.google.url}\nOWNER={os.getgid()}\n"
         )
         self.environment = {
             "PATH": f"{self.fake / 'bin'}:{os.environ['PATH']}",
@@ -127,9 +136,13 @@ class Machine:
 
     def fetch(self, *, code: int = 0, **environment: str) -> list[str]:
         """Let twenty seconds pass; what was asked of docker and systemctl."""
+        return self.run(self.scripts / "fetch.sh", code=code, **environment)
+
+    def run(self, script: Path, *, code: int = 0, **environment: str) -> list[str]:
+        """One of its scripts; what was asked of docker and systemctl."""
         (self.fake / "calls").unlink(missing_ok=True)
         done = subprocess.run(
-            ["/bin/sh", self.scripts / "fetch.sh"],
+            ["/bin/sh", script],
             env={**self.environment, **environment},
             capture_output=True,
             text=True,

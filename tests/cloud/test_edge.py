@@ -22,6 +22,7 @@ from scripts.prepare_tests import CADDY
 from stacks.home import PROJECT
 from tests.cloud.certificates import Authority, pair
 from tests.cloud.edge import Edge, edge
+from tests.cloud.programs import collector, member
 from tests.conftest import until
 
 OWN = Settings.model_validate(
@@ -168,7 +169,7 @@ def test_a_service_that_is_away_is_an_empty_answer_of_a_gateway(running: Edge) -
 def test_a_request_waits_for_a_collector_that_starts_again(running: Edge) -> None:
     away = running.behind["ingest"]
     away.stop()
-    words = ("--data-binary", "text", *BASIC)
+    words = ("--data-binary", "text", *BASIC, "-H", "Content-Type: application/json")
     command = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", *words]
     asked = subprocess.Popen(
         [*command, f"https://127.0.0.1:{running.port}/v1/logs"], stdout=subprocess.PIPE
@@ -271,6 +272,16 @@ def _open(running: Edge, **options: Any) -> ssl.SSLSocket:
     return context.wrap_socket(plain, server_hostname="telemetry.example.org")
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/jsonp", "application/json; x", ""])
+def test_what_is_no_telemetry_is_not_passed_on(running: Edge, kind: str) -> None:
+    header = ("-H", f"Content-Type: {kind}" if kind else "Content-Type;")
+    # Over HTTP/2, curl may give up on an answer that comes while it still sends.
+    words = ("--http1.1", *BASIC, *header, "--data-binary", "x")
+    replies = [running.curl("/v1/logs", *words) for _ in range(10)]
+    assert {(reply.status, reply.body) for reply in replies} == {(415, "")}
+    assert running.behind["ingest"].requests == []
+
+
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize(("path", "behind"), [("/query", "warehouse"), ("/v1/logs", "ingest")])
 def test_who_is_refused_has_to_connect_anew(
@@ -279,6 +290,7 @@ def test_who_is_refused_has_to_connect_anew(
     found = running.behind[behind]
     found.status, found.body = status, b"Code: 516 (version 26.8.20.9)"
     ask = f"POST {path} HTTP/1.1\r\nHost: telemetry.example.org\r\nAuthorization: Basic eA==\r\n"
+    ask += "Content-Type: application/json\r\n"
     with _open(running) as connection:
         connection.sendall(f"{ask}Content-Length: 0\r\n\r\n".encode())
         text = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
@@ -286,7 +298,8 @@ def test_who_is_refused_has_to_connect_anew(
     assert "connection: close" in text.lower()
     assert text.endswith("\r\n\r\n"), "no body"
     # The same over HTTP/2, where a connection may carry many requests: it is told to go away.
-    words = ("--http2", *BASIC, "--data-binary", "x", "-v")
+    kind = ("-H", "Content-Type: application/json")
+    words = ("--http2", *BASIC, *kind, "--data-binary", "x", "-v")
     name = f"telemetry.example.org:{running.port}"
     done = subprocess.run(
         [
@@ -301,6 +314,26 @@ def test_who_is_refused_has_to_connect_anew(
     assert len(re.findall("SSL connection using", done.stderr)) == 2
 
 
+def test_who_is_refused_by_the_collector_is_told_so(tmp_path: Path) -> None:
+    """The collector refuses before it reads: that must not look like its absence, for which a
+    client would try again."""
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * 200_000)
+    anna = member("m-annaaaaaaa", "one")
+    with (
+        collector(tmp_path / "collector", [anna]) as behind,
+        edge(tmp_path / "edge", OWN, ingest=f"127.0.0.1:{behind.port}") as found,
+    ):
+        for protocol in ("--http1.1", "--http2"):
+            words = (protocol, "-u", "m-annaaaaaaa:two", "--data-binary", f"@{body}")
+            assert {found.curl("/v1/logs", *words).status for _ in range(20)} == {401}, protocol
+        json_body = ("--data-binary", "{}")
+        for _ in range(20):
+            assert found.curl("/v1/logs", *BASIC, *json_body).status == 200
+        behind.reload()  # it is away for a moment
+        assert {found.curl("/v1/logs", *BASIC, *json_body).status for _ in range(20)} == {200}
+
+
 def test_slow_requests_are_cut_off(tmp_path: Path) -> None:
     """With the rendered limits made short, so that the test is."""
     found = Edge(tmp_path, OWN)
@@ -310,6 +343,7 @@ def test_slow_requests_are_cut_off(tmp_path: Path) -> None:
         assert 0 < int(server[name].removesuffix("s")) <= 120, name
     server |= {"read_header_timeout": "1s", "read_timeout": "2s", "idle_timeout": "1s"}
     host = "Host: telemetry.example.org\r\nAuthorization: Basic eA==\r\n"
+    host += "Content-Type: application/json\r\n"
     slow = {
         "headers": f"POST /v1/logs HTTP/1.1\r\n{host}",
         "body": f"POST /v1/logs HTTP/1.1\r\n{host}Content-Length: 100\r\n\r\nx",
@@ -523,6 +557,5 @@ def test_caddy_accepts_every_rendering(tmp_path: Path, certificate: str, clients
         text=True,
         env={"HOME": str(tmp_path)},
     )
-    for each in found.behind.values():
-        each.stop()
+    found.stop()
     assert done.returncode == 0, done.stderr

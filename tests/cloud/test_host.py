@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,10 +17,10 @@ import yaml
 
 from infra import services
 from infra.host import bundle, cloud_init, units
-from infra.host.names import DATA_DEVICE
+from infra.host.names import DATA_DEVICE, Names
 from infra.settings import Settings
 from infra.warehouse import migrations
-from tests.cloud.machine import NAMES, SCRIPTS, cloud
+from tests.cloud.machine import NAMES, SCRIPTS, Machine, cloud
 from tests.debian import NoProgramError, need
 from tests.infra.test_collector_config import SECRETS, differences
 
@@ -100,6 +103,16 @@ def test_containers_are_given_no_more_than_they_need(settings: Settings) -> None
         writable = {m.container for m in service.mounts if not m.read_only}
         assert all(m.machine.startswith(services.DISK) for m in service.mounts if not m.read_only)
         assert "/etc" not in writable
+
+
+def test_every_property_of_a_service_is_in_its_unit() -> None:
+    """A new field of Service that no unit shows would be lost without a sound."""
+    text = "".join((SCRIPTS / name).read_text() for name in ("units.py", "bundle.py"))
+    for each in fields(services.MachineService):
+        if each.name == "volumes":
+            assert all(not found.volumes for found in services.cloud_services(WITH_ALL))
+        else:
+            assert f"service.{each.name}" in text, f"{each.name} is not declared"
 
 
 @BOTH
@@ -337,23 +350,69 @@ def test_a_limit_that_cannot_be_set_is_loud(tmp_path: Path, lacking: str) -> Non
     assert "there is NO limit on new connections" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("status", "restarts"),
-    [("UPDATE_STATUS_UPDATED_NEED_REBOOT", True), ("UPDATE_STATUS_IDLE", False)],
-)
-def test_the_machine_starts_again_only_where_an_update_waits(
-    tmp_path: Path, status: str, restarts: bool
+IDLE = "echo CURRENT_OP=UPDATE_STATUS_IDLE"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    """One that has started with the user-data that the metadata server has."""
+    found = Machine(tmp_path)
+    found.program("update_engine_client", f"#!/bin/sh\n{IDLE}\n")
+    yield found
+    found.google.stop()
+
+
+def updates(machine: Machine, code: int = 0) -> list[str]:
+    """What the weekly window asks of systemd."""
+    return machine.run(machine.scripts / "updates.sh", code=code)
+
+
+def test_the_machine_starts_again_where_an_update_waits(machine: Machine) -> None:
+    assert updates(machine) == []
+    waits = "echo CURRENT_OP=UPDATE_STATUS_UPDATED_NEED_REBOOT"
+    machine.program("update_engine_client", f"#!/bin/sh\n{waits}\n")
+    assert updates(machine) == ["systemctl reboot"]
+    assert "an update of the system waits: the machine starts again" in machine.said
+
+
+def test_the_machine_starts_again_where_another_user_data_waits(machine: Machine) -> None:
+    elsewhere = Names(stack="cloud-test", project="my-project")
+    machine.google.user_data = cloud_init.user_data(cloud(), elsewhere)
+    assert updates(machine) == ["systemctl reboot"]
+    assert "another user-data waits" in machine.said
+
+
+def test_what_waits_is_looked_for_though_half_of_it_cannot_be_asked(machine: Machine) -> None:
+    machine.program("update_engine_client", "#!/bin/sh\necho no bus >&2\nexit 1\n")
+    assert updates(machine, code=1) == []
+    assert "updates of the system cannot be asked for: no bus" in machine.said
+    machine.google.user_data = "#cloud-config\n"
+    assert updates(machine) == ["systemctl reboot"]
+    machine.program("update_engine_client", f"#!/bin/sh\n{IDLE}\n")
+    machine.google.broken = {"metadata"}
+    assert updates(machine, code=1) == []
+    assert "does not tell the user-data" in machine.said
+
+
+@pytest.mark.parametrize("changed", ["a script", "a unit"])
+def test_the_user_data_knows_when_it_is_another(
+    tmp_path: Path, changed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, text in (("update_engine_client", f"echo {status}"), ("systemctl", "echo $1")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
-        (tmp_path / name).chmod(0o755)
-    done = subprocess.run(
-        ["/bin/sh", SCRIPTS / "updates.sh"],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout) == (0, "reboot\n" if restarts else "")
+    def own_hash() -> str:
+        [found] = re.findall(
+            r"USER_DATA=([0-9a-f]{64})$", cloud_init.user_data(cloud(), NAMES), re.M
+        )
+        return str(found)
+
+    before = own_hash()
+    assert own_hash() == before
+    if changed == "a unit":
+        monkeypatch.setitem(cloud_init.UNITS, "telemetry-disk.service", "[Unit]\n")
+    else:
+        for name in cloud_init.SCRIPTS:
+            (tmp_path / name).write_text("#!/bin/sh\n")
+        monkeypatch.setattr(cloud_init, "_HERE", tmp_path)
+    assert own_hash() != before
 
 
 def test_every_script_of_the_machine_is_in_the_user_data_or_the_bundle() -> None:

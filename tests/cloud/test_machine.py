@@ -137,7 +137,7 @@ def test_a_member_who_joins_is_let_in_and_nothing_starts_again(started: Machine)
 def test_a_member_who_leaves_is_out_everywhere(started: Machine) -> None:
     started.members(CLARA)
     assert acts(started.fetch()) == [RELOAD_COLLECTOR]
-    assert started.text("collector/secrets/htpasswd") == ""
+    assert started.text("collector/secrets/htpasswd") == identity.NOBODY
     assert ANNA.id not in started.text("clickhouse/users.d/telemetry.xml")
 
 
@@ -188,7 +188,7 @@ def test_client_certificates_are_a_ca_and_those_on_the_list(machine: Machine) ->
     edge = {"allowedRanges": ["0.0.0.0/0"], "clientCertificates": True}
     machine.prepare(cloud(edge=edge))
     machine.fetch()
-    assert "member certificate" in machine.said
+    assert "member rotate NAME" in machine.said
     authority = Authority("Clients")
     one, two = (authority.client(name)[0] for name in ("anna", "boris"))
     secret = NAMES.secret("client-certificates")
@@ -220,7 +220,7 @@ def test_it_waits_for_what_is_missing_and_says_what_to_run(
     there = machine.google.secrets.pop(NAMES.secret(missing))
     assert machine.fetch() == []
     assert said in machine.said
-    assert "run `telemetry --on cloud member add`" in machine.said
+    assert "run `telemetry member add NAME --on cloud`" in machine.said
     assert machine.fetch() == []
     assert machine.said == "", "said again"
     machine.google.secrets[NAMES.secret(missing)] = there
@@ -318,7 +318,7 @@ def test_who_leaves_is_out_even_when_a_new_bundle_is_bad(started: Machine) -> No
     # Its rules are bad, whoever is on the list; the last good ones are not.
     started.program("docker", _REFUSES_PROMPTS)
     assert acts(started.fetch(code=1)) == [RELOAD_COLLECTOR]
-    assert started.text("collector/secrets/htpasswd") == ""
+    assert started.text("collector/secrets/htpasswd") == identity.NOBODY
 
 
 _REFUSES_PROMPTS = """#!/bin/sh
@@ -493,3 +493,13 @@ def test_no_secret_and_nothing_of_a_member_is_in_the_bundle() -> None:
     text = "".join(bundle.files(cloud(), "cloud").values())
     for word in (*KEYS.split(), "-----BEGIN EC", ANNA.id):
         assert word.split("=")[-1] not in text
+
+
+def test_the_last_member_is_shut_out_too(started: Machine) -> None:
+    """The collector would not start with an empty list, and then the old one would hold."""
+    started.members(CLARA)
+    assert acts(started.fetch()) == [RELOAD_COLLECTOR]
+    assert started.text("collector/secrets/htpasswd") == identity.NOBODY
+    started.members()
+    started.fetch()
+    assert CLARA.id not in started.text("clickhouse/users.d/telemetry.xml")

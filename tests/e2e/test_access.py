@@ -40,6 +40,10 @@ def test_the_engines_own_user_without_a_password_reaches_no_data_and_no_file(sta
         f"SELECT * FROM telemetry.{names.EVENTS}",
         "SELECT * FROM file('/etc/hosts', 'LineAsString')",
         "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
+        # A function, which asks for no right.
+        "SELECT file('/etc/hosts')",
+        "SELECT file('/etc/hosts') SETTINGS max_ast_elements = 0",
+        "SET max_ast_elements = 0",
         "CREATE TABLE t (x UInt8) ENGINE = Memory",
         "SELECT * FROM system.query_log",
     ):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -415,6 +416,27 @@ def test_a_wrong_password_is_on_the_record_without_what_was_typed(store: Store) 
         f"WHERE action = 'login' AND address = '{EDGE}' ORDER BY user"
     )
     assert rows == [["(unknown)", "AUTHENTICATION_FAILED"], [MEMBER.id, "AUTHENTICATION_FAILED"]]
+
+
+def test_programs_come_from_their_own_addresses(tmp_path: Path) -> None:
+    """Where a request comes from is what the edge says."""
+    own = Store(tmp_path, toolchain.programs(Settings()), [MEMBER])
+    own.networks = access.Networks(admin=("127.0.0.1", "35.235.240.0/20"), ingest=("172.30.77.4",))
+    own.start()
+    try:
+        for user, password, address in (
+            (names.ADMIN_USER, own.secrets.admin_password, "35.235.240.9"),
+            (names.INGEST_USER, own.secrets.ingest_password, "172.30.77.4"),
+        ):
+            headers = {"X-Forwarded-For": address}
+            assert own.ask(user, "SELECT 1", password=password, headers=headers).code == 0
+            # The last one counts: it is the edge's, whatever came before.
+            for claimed in (EDGE, f"{address}, {EDGE}"):
+                headers = {"X-Forwarded-For": claimed}
+                assert own.ask(user, "SELECT 1", password=password, headers=headers).code == 516
+        assert own.ask(MEMBER.id, "SELECT 1").code == 0
+    finally:
+        own.stop()
 
 
 def test_a_coordinator_of_a_team_sees_that_team(store: Store) -> None:

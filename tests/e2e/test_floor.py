@@ -232,11 +232,9 @@ BEHIND: dict[str, tuple[str, ...]] = {
 
 def counts(table: str, event: Event) -> bool:
     """Whether a table is made of such events."""
-    of: dict[str, bool] = {
-        "tools_daily": event["event"] == "tool_result",
-        "errors_daily": event["success"] is False,
-    }
-    return of.get(table, True)
+    if table == "tools_daily":
+        return bool(event["event"] == "tool_result")
+    return table != "errors_daily" or event["success"] is False
 
 
 def key(table: str, event: Event) -> tuple[str, ...]:

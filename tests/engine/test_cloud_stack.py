@@ -103,6 +103,15 @@ def test_a_second_up_changes_nothing(stack: CloudStack) -> None:
     assert stack.objects() == before
 
 
+def test_marks_of_who_changes_secrets_are_left_alone(stack: CloudStack) -> None:
+    [file] = (each for each in stack.cloud.iterdir() if each.name.endswith("telemetry-cloud-lock"))
+    marked = {**json.loads(file.read_text()), "annotations": {"telemetry-lock": "free"}}
+    file.write_text(json.dumps(marked))
+    assert set(stack.deployed.up(refresh=True)) == {"same"}
+    assert set(stack.deployed.up()) == {"same"}
+    assert json.loads(file.read_text()) == marked
+
+
 def test_the_cost_is_told_before_anything_is_made(stack: CloudStack) -> None:
     said = "".join(stack.deployed.log)
     assert "What it costs a month, about:" in said

@@ -18,6 +18,7 @@ from stacks import cloud
 from stacks.cloud import backup
 from stacks.home import PROJECT
 from tests import google
+from tests.cloud.conftest import DECLARED, NAMES
 from tests.docs.reading import document
 
 from .registry import CLOUD, INSTANCE, Made, Registry, bare, deployed_cloud, differing, run
@@ -36,7 +37,7 @@ ANNA = "user:anna@example.org"
 EVERYBODY = "0.0.0.0/0"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 PROTECTED = {"address", "data", "backups", "configuration", "keys", "edge", "client-certificates",
-             "members-1"}  # fmt: skip
+             "client-ca", "lock", "members-1"}  # fmt: skip
 FULL: dict[str, Any] = {
     "cloud": {
         "administrators": [ANNA, "group:ops@example.org"],
@@ -260,6 +261,15 @@ def test_no_secret_passes_through_pulumi(variant: str) -> None:
     assert "metadataStartupScript" not in machine(made)
 
 
+def test_every_secret_that_telemetry_uses_is_declared_whatever_the_settings() -> None:
+    declared = {each["secretId"] for each in deployed_cloud().plain(SECRET).values()}
+    assert {NAMES.secret(each) for each in DECLARED} - declared == {NAMES.secret("members-2")}
+    found = deployed_cloud(identity={"lists": 2}, **VARIANTS["certificates"]).plain(SECRET)
+    assert {each["secretId"] for each in found.values()} == {
+        NAMES.secret(each) for each in DECLARED
+    }
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_machine_is_shielded_and_is_nobody_elses_account(variant: str) -> None:
     found = machine(deployed_cloud(**VARIANTS[variant]))
@@ -364,6 +374,8 @@ MACHINES = "serviceAccount:" + ACCOUNT
 SECRETS = {
     f"telemetry-cloud-{each}" for each in ("keys", "edge", "client-certificates", "members-1")
 }
+"""Which the machine reads."""
+CLIENT_AUTHORITY = "telemetry-cloud-client-ca"
 LEAST = {
     (MACHINES, "logging.logWriter", "my-project"),
     (MACHINES, "monitoring.metricWriter", "my-project"),
@@ -374,8 +386,9 @@ ANNAS = {
     (ANNA, "storage.objectAdmin", "my-project-telemetry-cloud-backups"),
     (ANNA, "iap.tunnelResourceAccessor", "telemetry-cloud"),
     (ANNA, "compute.viewer", "telemetry-cloud"),
-    *((ANNA, "secretmanager.secretAccessor", each) for each in SECRETS),
-    *((ANNA, "secretmanager.secretVersionManager", each) for each in SECRETS),
+    *((ANNA, "secretmanager.secretAccessor", each) for each in {*SECRETS, CLIENT_AUTHORITY}),
+    *((ANNA, "secretmanager.secretVersionManager", each) for each in {*SECRETS, CLIENT_AUTHORITY}),
+    (ANNA, "secretmanager.admin", "telemetry-cloud-lock"),
 }
 ANNAS_SSH = {
     (ANNA, "compute.osAdminLogin", "telemetry-cloud"),
@@ -518,12 +531,14 @@ def test_a_new_bundle_is_put_over_the_old_one_which_is_not_deleted(least: Regist
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_nothing_is_replaced_or_left_that_the_plugin_would_not(variant: str) -> None:
-    """But for the family of ARM images, which the plugin does not know again."""
+    """But for the family of ARM images, which the plugin does not know again, and for the marks of
+    who changes secrets."""
     made = deployed_cloud(**VARIANTS[variant])
+    ignored = {(SECRET, "lock"): ("annotations",)}
+    if variant == "arm":
+        ignored[INSTANCE, "machine"] = ("bootDisk.initializeParams.image",)
     for each in made.made:
-        family = ("bootDisk.initializeParams.image",)
-        ignored = family if (variant, each.kind) == ("arm", INSTANCE) else ()
-        assert each.ignore_changes == ignored, each.name
+        assert each.ignore_changes == ignored.get((each.kind, each.name), ()), each.name
         assert each.replace_on_changes == (), each.name
     exact = {**VARIANTS["arm"]["cloud"], "image": "projects/p/global/images/i"}
     assert deployed_cloud(cloud=exact).of(INSTANCE)["machine"].ignore_changes == ()

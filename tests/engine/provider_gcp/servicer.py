@@ -97,8 +97,12 @@ class GoogleProvider(provider_pb2_grpc.ResourceProviderServicer):
         if not file.exists():
             return provider_pb2.ReadResponse()
         state = json.loads(file.read_text())
+        # What somebody else has written there comes back as if it had been asked for.
+        kind, inputs = _kind(request.urn), plain(request.inputs)
+        made = google.computed(kind, inputs)
+        inputs |= {name: value for name, value in state.items() if name not in made}
         return provider_pb2.ReadResponse(
-            id=request.id, properties=struct(state), inputs=request.inputs
+            id=request.id, properties=struct(state), inputs=struct(inputs)
         )
 
     def Update(self, request: Any, context: Any) -> provider_pb2.UpdateResponse:

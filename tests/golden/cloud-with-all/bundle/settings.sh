@@ -1,11 +1,20 @@
 #!/bin/sh
-# Rendered from the settings (infra/host/units.py); read by apply.sh and fetch.sh.
+# Rendered from the settings (infra/host/units.py); the other scripts read it.
 # shellcheck disable=SC2034
 SERVICES='clickhouse schema collector edge'
 OWN_CA=0
 CLIENT_CERTIFICATES=1
 OIDC_ISSUER='https://login.example.org'
 SECRETS='keys=telemetry-cloud-keys members-1=telemetry-cloud-members-1 client-certificates=telemetry-cloud-client-certificates'
+CLICKHOUSE_PING='http://172.30.77.3:8123/ping'
+COLLECTOR_HEALTH='http://172.30.77.4:13133/'
+COLLECTOR_METRICS='http://172.30.77.4:8888/metrics'
+EDGE_ADDRESS='172.30.77.2:8443'
+EDGE_NAME='telemetry.example.org'
+QUEUE_AT_WORK=16777216
+ALERT_DISK='telemetry-cloud alert disk'
+ALERT_QUEUE='telemetry-cloud alert queue'
+ALERT_HEALTH='telemetry-cloud alert health'
 
 image() {
     case "$1" in
@@ -75,11 +84,11 @@ check() {
                 --cap-drop 'ALL' \
                 --cap-add 'NET_BIND_SERVICE' \
                 --security-opt 'no-new-privileges' \
-                --memory '192m' \
-                --memory-swap '192m' \
+                --memory '256m' \
+                --memory-swap '256m' \
                 --cpus '1' \
                 --tmpfs '/run/caddy:rw,noexec,nosuid,nodev,size=16m' \
-                --env 'GOMEMLIMIT=153MiB' \
+                --env 'GOMEMLIMIT=204MiB' \
                 --env 'HOME=/run/caddy' \
                 --volume "$2:/etc/caddy:ro" \
                 --tmpfs '/data:rw,noexec,nosuid,nodev,size=16m,uid=101,gid=101' \
