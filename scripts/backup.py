@@ -12,21 +12,21 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.settings import Settings, member_file
+from infra.settings import Settings
 from infra.warehouse import migrations, names
 from scripts import parquet, warehouse
 from scripts.console import step
-from scripts.errors import Failure
+from scripts.errors import Failure, Misuse
 from scripts.repository import Entry, Key, Lies, Manifest, Object, Repository, place
 from stacks import copies
 from stacks.copies import Copy
-from stacks.home import CARRIED, Home
+from stacks.home import Home, write_private
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -81,7 +81,7 @@ class Report:
 
 def destination(settings: Settings, home: Home, to: str) -> str:
     """Where a backup goes: as asked, else by the settings, else in the state folder."""
-    return to or settings.backup.to or str(home.backups)
+    return to or settings.backup.to or home.backup_place
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def opened(home: Home, to: str, key: Key | None) -> Iterator[Repository]:
         for left in home.run.glob(f"{_WORK}*"):  # by one that was killed: rows, not encrypted
             shutil.rmtree(left)
         with tempfile.TemporaryDirectory(dir=home.run, prefix=_WORK) as work:
-            yield Repository(place(to), key, Path(work))
+            yield Repository(place(to), key, Path(work), home.lock(to))
 
 
 @contextlib.contextmanager
@@ -123,11 +123,18 @@ def backup(settings: Settings, home: Home, to: str, *, encrypt: bool) -> Report:
     home.prepare()
     made_key = not (home.secrets_folder / KEY).exists()
     with clickhouse(settings, home) as client, held(settings, home, to) as repository:
-        encrypt = encrypt or settings.backup.encrypt or "://" in to
+        # Rows of a whole team are nobody's to leave in a folder as they are.
+        encrypt = encrypt or settings.backup.encrypt or "://" in to or not home.here
         making = _Making(client, home, repository, encrypt)
         manifest, name = making.run()
         removed, _ = repository.prune(_lapsed_before(settings))
         there = repository.objects()
+        if manifest.objects - set(there):
+            repository.place.delete([name])
+            raise Failure(
+                f"Somebody else rewrote the backups in {repository.place.name} meanwhile, "
+                "and parts of this one. Repeat the command."
+            )
         written = repository.manifests()[name]
     return Report(
         place=repository.place.name,
@@ -212,7 +219,7 @@ def _refuse_absent(home: Home, repository: Repository) -> None:
     """A disk that is not connected looks like an empty folder."""
     where = repository.place.name
     known = any(each.place == where for each in _known(home))
-    if known and where != str(home.backups) and not repository.manifests():
+    if known and where != home.backup_place and not repository.manifests():
         raise Failure(
             f"{where} has held backups of yours, and holds none now. Connect that disk; or, if "
             f"they are gone for good: telemetry backup --forget --to {where}"
@@ -227,8 +234,30 @@ def _lapsed_before(settings: Settings) -> datetime:
     return datetime.now(UTC) - timedelta(days=settings.backup.days)
 
 
+def look(settings: Settings, home: Home, to: str) -> None:
+    """Register what is in a place now, whoever made it. Raises Failure."""
+    with opened(home, to, None) as repository:
+        _register(settings, home, repository)
+
+
+def take_key(home: Home, file: Path) -> None:
+    """Keep a key that was made elsewhere, for all backups from here on. Raises Failure, Misuse."""
+    home.prepare()
+    try:
+        given = Key.read(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Misuse(f"{file} cannot be read: {error.strerror or error}") from None
+    own = home.secrets_folder / KEY
+    if own.exists() and Key.read(own.read_text(encoding="utf-8")) != given:
+        raise Failure(
+            f"There is another key here, {own}: backups made with it open with no other. Move it "
+            "away if there are none that you need."
+        )
+    write_private(own, given.text)
+
+
 def _register(settings: Settings, home: Home, repository: Repository) -> None:
-    lasts = timedelta(days=settings.backup.days)
+    lasts = max(timedelta(days=settings.backup.days), repository.lock)
     where = repository.place.name
     there = [
         Copy("backup", where, written, written + lasts)
@@ -397,14 +426,4 @@ class _Making:
 
     def _keys(self) -> str:
         """The object with what another machine needs to go on as this one."""
-        file = self.repository.work / "keys.json"
-        found = dict(_texts(self.home.secrets_folder / name for name in CARRIED))
-        found |= dict(_texts([member_file(self.home.path)]))
-        file.write_text(json.dumps(found), encoding="utf-8")
-        return self.repository.put(file, encrypt=True).name
-
-
-def _texts(files: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    for file in files:
-        if file.exists():
-            yield file.name, file.read_text(encoding="utf-8")
+        return self.repository.put_secret(json.dumps(self.home.carried())).name

@@ -340,7 +340,12 @@ def cleanup(
     try:
         cleaner = Cleaner(settings, home, client)
         try:
-            cleaner.places = kept.places(settings, home)
+            cleaner.places = kept.places(settings, home) if home.here else ()
+            if not home.here:
+                unseen = (
+                    "Records that the collector set aside on the endpoint's machine are out of "
+                    f"reach from here: they go by themselves after {ASIDE_DAYS} days."
+                )
         except Failure as error:
             unseen = str(error)
         due = cleaner.due()

@@ -54,15 +54,60 @@ def _administrator(on: str) -> Iterator[Connect]:
     if not on:
         yield lambda: warehouse.reading(warehouse.as_admin(*_own()))
         return
-    from scripts import cloud, endpoint
+    from scripts import administration, cloud, member
 
-    with endpoint.administering(cloud.open_cloud(on)) as connect:
-        yield connect
+    there = cloud.open_cloud(on)
+    secrets = member.keys_of(there)
+    with administration.tunnelled(there, secrets) as settings:
+        yield lambda: warehouse.reading(warehouse.as_admin(settings, secrets))
+
+
+@contextmanager
+def _upkeep(on: str) -> Iterator[tuple[Settings, Home]]:
+    """What looks after a store: this machine's, or the endpoint's through the tunnel."""
+    if not on:
+        yield _state()
+        return
+    from scripts import administration, cloud
+
+    with administration.administering(cloud.open_cloud(on), homes.find()) as found:
+        yield found
+
+
+@contextmanager
+def _restored(on: str) -> Iterator[tuple[Settings, Home]]:
+    """The same of a store that need not be there yet."""
+    if not on:
+        yield _state()
+        return
+    from scripts import administration, cloud
+
+    with administration.restoring(cloud.open_cloud(on), homes.find()) as found:
+        yield found
+
+
+def _at_hand(on: str) -> tuple[Settings, Home]:
+    """The same without the store: settings, and what is kept on this machine."""
+    if not on:
+        return _state()
+    from scripts import administration, cloud
+
+    there = cloud.open_cloud(on)
+    return there.settings, administration.folder(homes.find(), there)
 
 
 def _own() -> tuple[Settings, Secrets]:
     settings, home = _state()
     return settings, home.secrets()
+
+
+def _myself(on: str) -> str:
+    """Who asks: the owner of this machine, or whose credentials for an endpoint were taken in."""
+    if not on:
+        return _own()[1].member
+    from scripts import credentials
+
+    return credentials.needed(homes.find(), on).id
 
 
 def _state() -> tuple[Settings, Home]:
@@ -209,9 +254,23 @@ def resume() -> None:
 
 @app.command()
 @_command
-def status(json: Json = False) -> None:
+def status(on: On = "", json: Json = False) -> None:
     """What runs, what waits, what is stored. Exit code 1 when something is wrong."""
     from scripts import status as looking
+
+    if on:
+        from scripts import administration, cloud, endpoint_status
+
+        there = cloud.open_cloud(on)
+        seen = endpoint_status.status(there, administration.folder(homes.find(), there))
+        if json:
+            print_json(seen.as_json())
+        else:
+            for line in endpoint_status.lines(seen):
+                out.print(line, markup=False)
+        if not seen.well:
+            raise typer.Exit(1)
+        return
 
     found = looking.status(*_state())
     if json:
@@ -312,12 +371,19 @@ def backup(
         bool,
         typer.Option("--forget", help="Instead: those at --to are gone, ask no more for them."),
     ] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="File with the key of backups that were begun on another machine."),
+    ] = None,
+    on: On = "",
     json: Json = False,
 ) -> None:
     """Copy what is stored to another place. Only what changed since the last time is written."""
     from scripts import backup as saving
 
-    settings, home = _state()
+    settings, home = _at_hand(on)
+    if key is not None:
+        saving.take_key(home, key)
     if show_key:
         home.prepare()
         print(saving.key_of(home).text)
@@ -326,17 +392,18 @@ def backup(
     if forget:
         out.print(f"Forgot {saving.forget(home, to)} backups.")
         return
-    made = saving.backup(settings, home, to, encrypt=encrypt)
+    with _upkeep(on) as (settings, home):
+        made = saving.backup(settings, home, to, encrypt=encrypt)
     if json:
         print_json(made.as_json())
     else:
         out.print(made.said, markup=False)
-    if made.place == str(home.backups):
+    if home.here and made.place == home.backup_place:
         say("It lies on the same disk: to survive its loss, name another place by --to.")
     if made.made_key:
         say(
             "Without the key, what is encrypted in it is worth nothing; copy it elsewhere now: "
-            "telemetry backup --show-key"
+            f"telemetry backup --show-key{f' --on {on}' if on else ''}"
         )
 
 
@@ -357,13 +424,14 @@ def restore(
         bool, typer.Option("--dry-run", help="Check the backup, say what would be done, and end.")
     ] = False,
     yes: Yes = False,
+    on: On = "",
     json: Json = False,
 ) -> None:
     """Bring a backup back. It adds what is missing, and asks where there are rows already."""
     from scripts import backup as saving
     from scripts import restore as restoring
 
-    settings, home = _state()
+    settings, home = _at_hand(on)
     place = saving.destination(settings, home, from_)
     if listed:
         found = restoring.backups(home, place, restoring.key(home, key))
@@ -372,7 +440,11 @@ def restore(
         for each in [] if json else found:
             out.print(f"{each:%Y-%m-%d %H:%M:%S} UTC", markup=False)
         return
-    with restoring.planned(settings, home, place, restoring.moment(as_of), key) as plan:
+    until = restoring.moment(as_of)
+    with (
+        _restored(on) as (settings, home),
+        restoring.planned(settings, home, place, until, key) as plan,
+    ):
         for line in plan.lines():
             say(line)
         if dry_run:
@@ -683,6 +755,7 @@ def cleanup(
         typer.Option(help="Folder for what goes now or within a week, as Parquet files."),
     ] = None,
     yes: Yes = False,
+    on: On = "",
     json: Json = False,
 ) -> None:
     """Delete what is older than the retention says; with --archive, keep a copy first."""
@@ -695,8 +768,8 @@ def cleanup(
             return _agreed("Delete?")
         return True
 
-    settings, home = _state()
-    found = cleaning.cleanup(settings, home, archive=archive, dry_run=dry_run, agreed=agreed)
+    with _upkeep(on) as (settings, home):
+        found = cleaning.cleanup(settings, home, archive=archive, dry_run=dry_run, agreed=agreed)
     if json:
         print_json(found.as_json())
         return
@@ -732,13 +805,13 @@ def purge(
         typer.Option(help="Check an evidence file instead; its key stands beside it."),
     ] = None,
     yes: Yes = False,
+    on: On = "",
     json: Json = False,
 ) -> None:
     """Delete everything of one member or session, for ever: rows, queue, archives, backups."""
     from scripts import evidence
     from scripts import purge as purging
 
-    settings, home = _state()
     if verify is not None:
         content = evidence.verify(verify, verify.with_name("public-key.pem"))
         if json:
@@ -750,10 +823,10 @@ def purge(
         raise Misuse("Say what is to go: --member ID, --member me, or --session ID.")
     target = purging.Target("session", session)
     if member:
-        own = home.secrets().member
-        target = purging.Target("member", own if member == "me" else member)
+        target = purging.Target("member", _myself(on) if member == "me" else member)
     if request:
-        number = purging.request(settings, home, target)
+        with _upkeep(on) as (settings, home):
+            number = purging.request(settings, home, target)
         if json:
             print_json({"number": number})
         else:
@@ -767,7 +840,8 @@ def purge(
                 say(f"  {line}")
         return not dry_run and (yes or _agreed("Delete?"))
 
-    done = purging.purge(settings, home, target, agreed=agreed)
+    with _upkeep(on) as (settings, home):
+        done = purging.purge(settings, home, target, agreed=agreed)
     if json:
         print_json(done.as_json())
     if isinstance(done, purging.Plan):
@@ -777,6 +851,17 @@ def purge(
     if not json:
         for place in done.places:
             out.print(f"  {place.before:,} {place.what} in {place.where}", markup=False)
+        for line in done.unreached:
+            out.print(f"  left to lapse, {line}", markup=False)
+    if done.again_at:
+        for copy in done.copies:
+            if copy.locked_until:
+                say(f"The backup of {copy.made_at} in {copy.place} is locked: nobody can delete")
+                say(f"it before {copy.locked_until}; by itself it goes on {copy.lapses_at}.")
+        say(f"All else is gone. Request {done.number} stays open until backups are rewritten too:")
+        say(f"repeat the same command on {done.again_at} or soon after.")
+        raise typer.Exit(1)
+    if not json:
         out.print(f"Gone. What was done, signed: {done.evidence}", markup=False)
 
 

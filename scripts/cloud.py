@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -115,13 +115,18 @@ class Cloud:
         return str(found.get("etag", "")), dict(found.get("annotations", {}))
 
     def read(self, secret: str) -> str:
-        """What a secret holds; empty where it has no version yet."""
+        """What a secret holds; empty where it has no version yet, or an empty line was put there
+        because none was left."""
         try:
             number, text = self._accessed(secret, "latest")
         except _AbsentError:
             number, text = 0, ""
         known = (self._heads or {}).get(self._short(secret), 0)
-        return self._accessed(secret, str(known))[1] if number < known else text
+        if number < known:
+            # The secret itself was made anew where it is not there.
+            with suppress(_AbsentError):
+                text = self._accessed(secret, str(known))[1]
+        return text if text.strip() else ""
 
     def _short(self, secret: str) -> str:
         return secret.removeprefix(f"{self.names.prefix}-")
@@ -187,7 +192,7 @@ class Cloud:
     @contextmanager
     def tunnel(self) -> Iterator[int]:
         """A port of this machine that leads to ClickHouse's, through Google's IAP."""
-        port = _free_port()
+        port = free_port()
         words = self._command(
             "compute",
             "start-iap-tunnel",
@@ -328,7 +333,8 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

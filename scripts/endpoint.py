@@ -1,17 +1,13 @@
-"""Asking the store of a shared endpoint: as oneself through its edge, or as its administrator."""
+"""Asking the store of a shared endpoint as oneself, through its edge."""
 
 from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from infra.settings import Ports
-from scripts import member, warehouse
-from scripts.cloud import Cloud
+from scripts import warehouse
 from scripts.credentials import MACHINE, Credentials
 from scripts.errors import Failure
 from stacks.home import Home
@@ -76,12 +72,3 @@ def _told(error: BaseException, given: Credentials) -> str:
         f"{given.query} does not answer: {said}\nIs the network there, and does your address lie "
         "in `edge.allowedRanges`?"
     )
-
-
-@contextmanager
-def administering(cloud: Cloud) -> Iterator[warehouse.Connect]:
-    """As the administrator of a shared endpoint, through Google's tunnel."""
-    secrets = member.keys_of(cloud)
-    with cloud.tunnel() as port:
-        settings = cloud.settings.model_copy(update={"ports": Ports(clickhouse_http=port)})
-        yield lambda: warehouse.reading(warehouse.as_admin(settings, secrets))

@@ -434,6 +434,12 @@ def keys_of(cloud: Cloud) -> Secrets:
     return _keys(text, secret)
 
 
+def write_keys(cloud: Cloud, secrets: Secrets) -> None:
+    """Put these in their place. Only while `alone`."""
+    text = "".join(f"{name}={getattr(secrets, name)}\n" for name in KEYS)
+    cloud.write(cloud.names.secret(names.KEYS), text)
+
+
 def _keys(text: str, secret: str) -> Secrets:
     found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     if set(found) != set(KEYS):
@@ -491,11 +497,14 @@ def _rotate_key(cloud: Cloud, which: str) -> None:
         fresh = certificates.authority(f"Telemetry {cloud.names.prefix} edge CA", below=None)
         cloud.write(cloud.names.secret(names.EDGE), fresh.text)
         return
-    secret = cloud.names.secret(names.KEYS)
     found, _ = ensure_keys(cloud)
-    values = {name: getattr(found, name) for name in KEYS}
-    values[f"{which}_password"] = new_password()
-    cloud.write(secret, "".join(f"{name}={value}\n" for name, value in values.items()))
+    password = new_password()
+    write_keys(
+        cloud,
+        replace(found, admin_password=password)
+        if which == "admin"
+        else replace(found, ingest_password=password),
+    )
 
 
 # --- a shared machine

@@ -4,6 +4,8 @@ In this order, so that an interruption is mended by running it again: keep out w
 again; let the queue run empty; delete rows and make summaries anew; wait until no file on disk
 holds them; take the member out of the audit; rewrite files beside the database, archives and
 backups; look for what is left; sign what was done.
+
+Of a shared endpoint, what lies on its machine's disk beside the database lapses, and that is said.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import secrets as randomness
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from infra.collector.purge import purge_hash
 from infra.settings import Settings
 from infra.warehouse import names
-from scripts import cleanup, counters, evidence, kept, parquet, rewrite, warehouse
+from scripts import backup, cleanup, counters, evidence, kept, parquet, rewrite, warehouse
 from scripts.console import say, step
 from scripts.errors import Failure
 from stacks import copies
@@ -79,6 +81,8 @@ class Kept:
     made_at: str
     lapses_at: str
     """Empty: never by itself."""
+    locked_until: str = ""
+    """Nobody can delete it before; empty: it can be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,8 @@ class Plan:
     places: tuple[Place, ...]
     copies: tuple[Kept, ...]
     """Backups: they are rewritten where they can be reached."""
+    unreached: tuple[str, ...] = ()
+    """What lies elsewhere, out of reach from here, and when it goes."""
 
     @property
     def found(self) -> int:
@@ -108,6 +114,10 @@ class Purged:
     places: tuple[Place, ...]
     copies: tuple[Kept, ...]
     evidence: str
+    """Empty: there is none yet, for backups are locked."""
+    unreached: tuple[str, ...] = ()
+    again_at: str = ""
+    """UTC, when to repeat it, where backups are locked; the request is open until then."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -181,13 +191,20 @@ class Purger:
         ]
         for folder, each, rows in self._archived():
             found.append(Place(where=str(folder / each.file), what="archived rows", before=rows))
-        return Plan(target=self.target, places=tuple(found), copies=tuple(self._backups()))
+        return Plan(
+            target=self.target,
+            places=tuple(found),
+            copies=tuple(self._backups()),
+            unreached=self.home.unreached(),
+        )
 
     def _names(self, line: bytes) -> bool:
         return self.target.value.encode() in line
 
     def _files(self) -> Iterator[tuple[kept.Place, kept.File]]:
         """Records set aside, and what programs log, line by line."""
+        if not self.home.here:
+            return
         yield from kept.set_aside(self.settings, self.home)
         keeper = kept.Folder(self.home)
         yield from ((keeper, file) for file in keeper.listed(self.home.log))
@@ -298,8 +315,9 @@ class Purger:
         """Delete it all, and sign what was done. Raises Failure; then run it again."""
         with step("Keeping out what comes late"):
             self._suppress()
-        with step("Letting the queue run empty") as shown:
-            self._drain(shown.update)
+        if self.home.here:
+            with step("Letting the queue run empty") as shown:
+                self._drain(shown.update)
         with step("Deleting rows"):
             for table in _ROWS:
                 if self._count(table):
@@ -314,7 +332,7 @@ class Purger:
         with step("Rewriting files and archives"):
             self._rewrite_files()
             self._rewrite_archives()
-            kept = self._rewrite_backups(plan.copies)
+            kept, again = self._rewrite_backups(plan.copies)
         places = self._counted(plan)
         left = [each for each in places if each.after and not self._goes_on(each)]
         if left:
@@ -324,6 +342,15 @@ class Purger:
                 + ". Run the same command again."
             )
         self._note(plan)
+        if again:
+            return Purged(
+                number=number,
+                places=places,
+                copies=kept,
+                evidence="",
+                unreached=plan.unreached,
+                again_at=_time(again),
+            )
         done_at = datetime.now(UTC)
         with step("Forgetting who asked for it") as shown:
             finish(self.client, number, requested_at, done_at)
@@ -339,9 +366,16 @@ class Purger:
                 "done_at": _time(done_at),
                 "places": [self._anonymous(each) for each in places],
                 "copies_that_lapse": [asdict(each) for each in kept],
+                "left_to_lapse": list(plan.unreached),
             },
         )
-        return Purged(number=number, places=places, copies=kept, evidence=str(file))
+        return Purged(
+            number=number,
+            places=places,
+            copies=kept,
+            evidence=str(file),
+            unreached=plan.unreached,
+        )
 
     def _anonymous(self, place: Place) -> dict[str, Any]:
         """A path may hold a name: of it the evidence keeps the last parts."""
@@ -517,23 +551,33 @@ class Purger:
                 )
             cleanup.replace_in_manifest(folder, each, made)
 
-    def _rewrite_backups(self, known: Sequence[Kept]) -> tuple[Kept, ...]:
-        """Those that cannot be reached stay until they lapse."""
+    def _rewrite_backups(self, known: Sequence[Kept]) -> tuple[tuple[Kept, ...], datetime | None]:
+        """Those that cannot be reached stay until they lapse; those that are locked too, unless
+        this is repeated then: when."""
         conditions = {table: self._condition(table) for table in _ROWS}
         if self.target.kind == "member":
             conditions |= dict.fromkeys(names.ACCESS, _ASKED)
         own = Target("member", self.home.secrets().member)
         kept: list[Kept] = []
+        again: datetime | None = None
         for place in dict.fromkeys(each.place for each in known):
             try:
                 if self.target == own:  # all that is in them is this member's
                     rewrite.drop(self.settings, self.home, place)
                 else:
                     rewrite.rewrite(self.settings, self.home, place, conditions, self._given)
+            except rewrite.LockedError as error:
+                again = max(again or error.until, error.until)
+                ends = {_time(at): _time(until) for at, until in error.backups.items()}
+                kept += [
+                    replace(each, locked_until=ends[each.made_at])
+                    for each in known
+                    if each.place == place and each.made_at in ends
+                ]
             except Failure as error:
                 say(f"The backups at {place} stay until they lapse: {error}")
                 kept += [each for each in known if each.place == place]
-        return tuple(kept)
+        return tuple(kept), again
 
     def _counted(self, plan: Plan) -> tuple[Place, ...]:
         """The places of the plan with what is there now, and any that came to it."""
@@ -721,6 +765,8 @@ def purge(
     client.set_client_setting("log_queries", "0")
     try:
         purger = Purger(settings, home, client, target)
+        if not home.here:
+            _look(settings, home)
         with step("Looking for it"):
             plan = purger.plan()
         if not agreed(plan):
@@ -735,6 +781,17 @@ def purge(
         client.close_connections()
 
 
+def _look(settings: Settings, home: Home) -> None:
+    """See which backups of an endpoint there are: another administrator may have made them."""
+    try:
+        backup.look(settings, home, backup.destination(settings, home, ""))
+    except Failure as error:
+        raise Failure(
+            "The backups of the endpoint cannot be looked at, and what is purged must be gone from "
+            f"them too. {error}"
+        ) from None
+
+
 def lines(plan: Plan) -> list[str]:
     """What would go, for people."""
     told = [f"{each.before:,} {each.what} in {each.where}" for each in plan.places]
@@ -743,7 +800,10 @@ def lines(plan: Plan) -> list[str]:
         f"{each.lapses_at}"
         for each in plan.copies
     ]
-    return told or ["Nothing of it is stored; what comes late will be kept out."]
+    told += [f"left to lapse, {each}" for each in plan.unreached]
+    if plan.places or plan.copies:
+        return told
+    return ["Nothing of it is stored; what comes late will be kept out.", *told]
 
 
 def _time(moment: datetime) -> str:

@@ -239,6 +239,25 @@ class Key:
             ) from None
         return Key(line)
 
+    def encrypted(self, text: str) -> bytes:
+        """For whoever has this key; the text itself never reaches a disk."""
+        import pyrage
+
+        identity = pyrage.x25519.Identity.from_str(self.text)
+        found: bytes = pyrage.encrypt(text.encode(), [identity.to_public()])
+        return found
+
+    def decrypted(self, file: Path) -> str:
+        """The text of a file, likewise. Raises Failure where this is not its key."""
+        import pyrage
+
+        identity = pyrage.x25519.Identity.from_str(self.text)
+        try:
+            found: bytes = pyrage.decrypt(file.read_bytes(), [identity])
+        except pyrage.DecryptError as error:
+            raise self._wrong(file, error) from None
+        return found.decode()
+
     def encrypt(self, file: Path, to: Path) -> None:
         """For whoever has this key."""
         import pyrage
@@ -254,10 +273,13 @@ class Key:
         try:
             pyrage.decrypt_file(str(file), str(to), [identity])
         except pyrage.DecryptError as error:
-            raise Failure(
-                f"{file.name} does not open with this key: {error}. Name the key that `telemetry "
-                "backup --show-key` printed on the machine that made the backup: --key FILE."
-            ) from None
+            raise self._wrong(file, error) from None
+
+    def _wrong(self, file: Path, error: Exception) -> Failure:
+        return Failure(
+            f"{file.name} does not open with this key: {error}. Name the key that `telemetry "
+            "backup --show-key` printed on the machine that made the backup: --key FILE."
+        )
 
 
 class _Stated(BaseModel):
@@ -316,6 +338,15 @@ class Repository:
     key: Key | None
     work: Path
     """An empty folder for what is on its way."""
+    lock: timedelta = timedelta()
+    """So long nobody can delete what was written."""
+
+    def put_secret(self, text: str) -> Object:
+        """Add an object with a text, encrypted before it reaches any disk."""
+        assert self.key is not None
+        file = self.work / "secret"
+        file.write_bytes(self.key.encrypted(text))
+        return self._put(file, _OBJECTS, _ENCRYPTED, encrypt=False)
 
     def put(self, file: Path, *, encrypt: bool) -> Object:
         """Add an object, and read it back."""
@@ -358,6 +389,15 @@ class Repository:
         stamp = (written or datetime.now(UTC)).strftime(_TIME)
         return self._put(file, f"{_MANIFESTS}{stamp}-", ".json", encrypt=encrypt).name
 
+    def locked_until(self) -> dict[str, datetime]:
+        """Of manifests and objects that cannot be deleted yet, when they can."""
+        if not self.lock:
+            return {}
+        there = {**self.place.names(_MANIFESTS), **self.place.names(_OBJECTS)}
+        ends = {name: lies.changed + self.lock for name, lies in there.items()}
+        now = datetime.now(UTC)
+        return {name: end for name, end in ends.items() if end > now}
+
     def manifest(self, name: str) -> Manifest:
         """Read one. Raises Failure where it is damaged, or of a newer version."""
         file = self.fetched(name)
@@ -397,6 +437,13 @@ class Repository:
         self.key.decrypt(file, plain)
         return plain
 
+    def secret(self, name: str) -> str:
+        """The text of an object that `put_secret` added. Raises Failure."""
+        file = self.checked(name)
+        if self.key is None:
+            raise Failure(f"{self.place.name} is encrypted, and its key is not here: --key FILE.")
+        return self.key.decrypted(file)
+
     def drop(self) -> int:
         """Remove everything; how many backups that were."""
         manifests = self.manifests()
@@ -407,12 +454,13 @@ class Repository:
     def prune(self, before: datetime) -> tuple[int, int]:
         """Remove manifests written before, and objects that no other names; how many of both.
         Raises Failure where one of the others cannot be read."""
-        manifests = self.manifests()
+        manifests, now = self.manifests(), datetime.now(UTC)
+        before = min(before, now - self.lock)
         lapsed = [name for name, written in manifests.items() if written < before]
         kept = set().union(
             *(self.manifest(name).objects for name in manifests if name not in lapsed)
         )
-        young = datetime.now(UTC) - _IN_USE
+        young = now - max(_IN_USE, self.lock)
         idle = [
             name
             for name, lies in self.objects().items()

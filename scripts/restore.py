@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.settings import Settings, load, member_file
+from infra.settings import Settings, load
 from infra.warehouse import migrations, names
 from scripts import backup, purge, warehouse
 from scripts import up as starting
@@ -25,16 +25,21 @@ from scripts.errors import Failure, Misuse
 from scripts.repository import Entry, Key, Manifest, Repository
 from stacks import stores
 from stacks.embedded.processes import Layout
-from stacks.home import CARRIED, PROJECT, Home, write_private
+from stacks.home import PROJECT, Home, write_private
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
+
+
+ENDPOINT = "endpoint-"
+"""How a shared endpoint is called in its backups; a machine is called by its member."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """What would be done. Nothing has been touched yet, and every checksum is right."""
 
+    settings: Settings
     home: Home
     repository: Repository
     manifest: Manifest
@@ -89,7 +94,8 @@ class Plan:
             )
         if self.adopts:
             was = f", no longer {self.replaces}" if self.replaces else ""
-            lines.append(f"This machine becomes {manifest.member}{was}.")
+            what = "This machine" if self.home.here else "The endpoint"
+            lines.append(f"{what} becomes {manifest.member}{was}.")
             if not self.carried:
                 lines.append(
                     "The pseudonym key does not come along, for want of the backup's key (--key): "
@@ -187,23 +193,36 @@ def planned(
             for number, each in enumerate(sorted(manifest.objects)):
                 shown.update(f"{number} of {len(manifest.objects)} files")
                 repository.checked(each)
+        mine = home.installation
+        if home.here == manifest.member.startswith(ENDPOINT):
+            raise Failure(
+                f"{repository.place.name} holds the backups of a "
+                f"{'shared endpoint' if home.here else 'machine'}, {manifest.member}: that is "
+                f"restored {'with' if home.here else 'without'} --on."
+            )
         there = _there(settings, home)
-        mine = _member(home)
         if mine not in ("", manifest.member) and any(there.values()):
             raise Failure(
                 f"The backup is that of {manifest.member}, and this installation, which holds "
-                f"rows, is {mine}: they would be two members. Restore into another state folder: "
-                "set TELEMETRY_HOME."
+                f"rows, is {mine}: they would be two members. "
+                + (
+                    "Restore into another state folder: set TELEMETRY_HOME."
+                    if home.here
+                    else "Restore into another stack, or give this one its old keys back "
+                    "(docs/CLOUD.md)."
+                )
             )
+        carried = _carried(repository, manifest, must=key_file is not None or not home.here)
         yield Plan(
+            settings=settings,
             home=home,
             repository=repository,
             manifest=manifest,
             written=written,
             there=there,
-            adopts=mine != manifest.member,
+            adopts=mine != manifest.member or home.lacks(carried),
             replaces=mine if mine != manifest.member else "",
-            carried=_carried(repository, manifest, must=key_file is not None),
+            carried=carried,
             expired=_expired(settings, manifest),
         )
 
@@ -213,10 +232,10 @@ def restore(plan: Plan) -> Report:
     began = time.monotonic()
     home = plan.home
     if plan.adopts:
-        _adopt(plan)
+        home.adopt(plan.manifest.member, plan.carried)
     if plan.repository.key and not (home.secrets_folder / backup.KEY).exists():
         write_private(home.secrets_folder / backup.KEY, plan.repository.key.text)
-    settings = load(PROJECT, home.path)
+    settings = load(PROJECT, home.path) if home.here else plan.settings
     _start(settings, plan)
     with backup.clickhouse(settings, home) as client:
         restored = _insert(client, plan)
@@ -251,14 +270,9 @@ def _chosen(repository: Repository, as_of: datetime | None) -> tuple[str, dateti
     return fitting[-1]
 
 
-def _member(home: Home) -> str:
-    file = home.secrets_folder / "member"
-    return file.read_text(encoding="utf-8").strip() if file.exists() else ""
-
-
 def _there(settings: Settings, home: Home) -> dict[str, int]:
     """Rows of the store; none where there is no store yet."""
-    if not _member(home):
+    if not home.begun:
         return {}
     if not warehouse.answers(f"{warehouse.url(settings)}/ping"):
         if Layout(home).clickhouse_data.exists() or stores.stacks(home):
@@ -288,7 +302,7 @@ def _carried(repository: Repository, manifest: Manifest, *, must: bool) -> dict[
     if repository.key is None:
         return {}
     try:
-        text = repository.fetched(manifest.keys).read_text(encoding="utf-8")
+        text = repository.secret(manifest.keys)
     except Failure:
         if must:
             raise
@@ -307,19 +321,13 @@ def _expired(settings: Settings, manifest: Manifest) -> frozenset[tuple[str, dat
     )
 
 
-def _adopt(plan: Plan) -> None:
-    home = plan.home
-    write_private(home.secrets_folder / "member", plan.manifest.member)
-    for name in CARRIED:
-        if name in plan.carried:
-            write_private(home.secrets_folder / name, plan.carried[name])
-    own = member_file(home.path)
-    if own.name in plan.carried and not own.exists():
-        write_private(own, plan.carried[own.name])
-
-
 def _start(settings: Settings, plan: Plan) -> None:
     """ClickHouse must run, as the member whose rows these are."""
+    if not plan.home.here and plan.adopts:
+        raise Failure(
+            "Keys and members are restored, the rows are not yet: the machine has to learn of them "
+            "first. Wait two minutes, and then this command again."
+        )
     if not plan.adopts and warehouse.answers(f"{warehouse.url(settings)}/ping"):
         return
     for stack in stores.stacks(plan.home):

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import secrets as random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from infra.secrets import Secrets
+from infra.settings import member_file
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The clone."""
@@ -33,6 +35,11 @@ class Home:
     """Paths of the state folder. Nothing is made before `prepare`."""
 
     path: Path
+
+    @property
+    def here(self) -> bool:
+        """Whether the programs run on this machine, so that their files can be reached."""
+        return True
 
     @property
     def secrets_folder(self) -> Path:
@@ -73,6 +80,15 @@ class Home:
     def backups(self) -> Path:
         """Where backups go by themselves: on the same disk, so they do not survive its loss."""
         return self.path / "backups"
+
+    @property
+    def backup_place(self) -> str:
+        """The same, as people call it."""
+        return str(self.backups)
+
+    def lock(self, place: str) -> timedelta:  # noqa: ARG002 (that of an endpoint needs it)
+        """How long nobody can delete what was written to a place of backups."""
+        return timedelta()
 
     @property
     def delivered(self) -> Path:
@@ -126,6 +142,40 @@ class Home:
             member_password=self.secret("clickhouse-member"),
             pseudonym_key=self.secret("pseudonym-key"),
         )
+
+    @property
+    def installation(self) -> str:
+        """What backups of it are called by: the member; empty where there is none yet."""
+        file = self.secrets_folder / "member"
+        return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+
+    def carried(self) -> dict[str, str]:
+        """Texts that make another machine the same installation, by name."""
+        files = (*(self.secrets_folder / name for name in CARRIED), member_file(self.path))
+        return {file.name: file.read_text(encoding="utf-8") for file in files if file.exists()}
+
+    def unreached(self) -> tuple[str, ...]:
+        """What of it lies where no command from here gets to, and when that goes."""
+        return ()
+
+    @property
+    def begun(self) -> bool:
+        """Whether there may be a store already."""
+        return bool(self.installation)
+
+    def lacks(self, carried: Iterable[str]) -> bool:  # noqa: ARG002 (that of an endpoint needs it)
+        """Whether something is missing of what a backup of this installation carries."""
+        return False
+
+    def adopt(self, installation: str, carried: Mapping[str, str]) -> None:
+        """Become the installation that was backed up."""
+        write_private(self.secrets_folder / "member", installation)
+        for name in CARRIED:
+            if name in carried:
+                write_private(self.secrets_folder / name, carried[name])
+        own = member_file(self.path)
+        if own.name in carried and not own.exists():
+            write_private(own, carried[own.name])
 
     def secret(self, name: str, make: Callable[[], str] | None = None) -> str:
         """One secret, made at first use (0600)."""

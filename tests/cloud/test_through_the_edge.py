@@ -66,7 +66,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
             given[name] = yaml.safe_load(text)
         _hand_over(desk, store)
         edge.placement = replace(
-            edge.placement, warehouse=f"127.0.0.1:{store.settings.ports.clickhouse_http}"
+            edge.placement, warehouse=f"http://127.0.0.1:{store.settings.ports.clickhouse_http}"
         )
         _install(desk, edge)
         edge.start()

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,37 @@ def test_only_what_changed_is_written_again(filled: Stack, tmp_path: Path) -> No
     )
     assert events <= second["written_rows"] < second["rows"]
     assert objects < set((tmp_path / "objects").iterdir())
+
+
+def test_what_another_machine_removes_meanwhile_is_missed(
+    filled: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def removed(_: Repository, before: datetime) -> tuple[int, int]:
+        assert before < datetime.now(UTC)
+        next((tmp_path / "objects").iterdir()).unlink()
+        return 0, 0
+
+    monkeypatch.setattr(Repository, "prune", removed)
+    with pytest.raises(Failure, match="Repeat the command"):
+        saving.backup(filled.settings, filled.home, str(tmp_path), encrypt=False)
+    assert list((tmp_path / "manifests").iterdir()) == []
+
+
+def test_what_is_locked_is_not_let_go(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    week = timedelta(days=7)
+    repository = Repository(place(str(tmp_path / "place")), None, tmp_path / "work", week)
+    (tmp_path / "work" / "rows").write_bytes(b"rows")
+    idle = repository.put(tmp_path / "work" / "rows", encrypt=False)
+    at = datetime.now(UTC) - timedelta(days=6)
+    made = Manifest(
+        made_at=at, member="m", schema_file="0001.sql", newest_event=None, keys="", entries=()
+    )
+    name = repository.write(made, encrypt=False, written=at)
+    aged(tmp_path / "place" / idle.name, 6)
+    assert set(repository.locked_until()) == {name, idle.name}
+    assert repository.prune(datetime.now(UTC)) == (0, 0)
+    assert replace(repository, lock=timedelta(days=5)).prune(datetime.now(UTC)) == (1, 1)
 
 
 def test_the_newest_of_one_second_is_the_newest(tmp_path: Path) -> None:
