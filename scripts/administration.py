@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from infra.collector.store import ASIDE_DAYS
+from infra.collector.store import SHARED_ASIDE_DAYS
 from infra.host import names
 from infra.identity import parse, table
 from infra.secrets import Secrets
@@ -112,7 +112,7 @@ class EndpointHome(Home):
             "comes to ClickHouse, and the file is made anew when the collector is loaded again "
             f"(`telemetry member keys --rotate ingest --on {self.cloud.names.stack}`)",
             "records that the collector set aside: sanitized; they go after "
-            f"{ASIDE_DAYS} days, or earlier by hand (docs/PURGE.md)",
+            f"{SHARED_ASIDE_DAYS} days, or earlier by hand (docs/PURGE.md)",
             f"snapshots of the disk: each goes {days} days after it was made",
         )
 

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.collector.store import ASIDE_DAYS
+from infra.collector.store import ASIDE_DAYS, SHARED_ASIDE_DAYS
 from infra.settings import Settings
 from infra.warehouse import names
 from scripts import kept, parquet, warehouse
@@ -344,7 +344,7 @@ def cleanup(
             if not home.here:
                 unseen = (
                     "Records that the collector set aside on the endpoint's machine are out of "
-                    f"reach from here: they go by themselves after {ASIDE_DAYS} days."
+                    f"reach from here: they go by themselves after {SHARED_ASIDE_DAYS} days."
                 )
         except Failure as error:
             unseen = str(error)

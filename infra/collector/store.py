@@ -11,6 +11,8 @@ from infra.warehouse import names
 
 ASIDE_DAYS = 90
 """How long a record set aside is kept; no setting, so that retention concerns the schema alone."""
+SHARED_ASIDE_DAYS = 22
+"""The same on the cloud's machine, where no purge reaches it (infra/host/watch.sh)."""
 
 
 def exporters(settings: Settings, placement: Placement) -> dict[str, Any]:

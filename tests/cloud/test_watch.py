@@ -378,3 +378,26 @@ def test_the_token_stands_on_no_command_line(machine: Watched) -> None:
     assert machine.look()
     assert "entries:write" in (machine.fake / "words").read_text()
     assert TOKEN not in (machine.fake / "words").read_text()
+
+
+def test_records_set_aside_are_gone_after_three_weeks(machine: Watched) -> None:
+    """No purge reaches them there. A file is closed after a week and deleted two weeks later."""
+    aside, calls = machine.disk / "queue" / "aside", machine.fake / "calls"
+    aside.mkdir(parents=True)
+    (aside / "aside.jsonl").write_text("{}\n")
+    machine.look()
+    assert (aside / "aside.jsonl").exists(), "it is young"
+    a_week_ago = time.time() - 8 * 86400
+    os.utime(aside / ".since", (a_week_ago, a_week_ago))
+    calls.unlink(missing_ok=True)
+    machine.look()
+    assert "docker kill --signal HUP telemetry-collector" in calls.read_text().splitlines()
+    [closed] = aside.glob("aside-*.jsonl")
+    assert closed.read_text() == "{}\n"
+    assert not (aside / "aside.jsonl").exists()
+    machine.look()
+    assert closed.exists()
+    long_ago = time.time() - 15 * 86400
+    os.utime(closed, (long_ago, long_ago))
+    machine.look()
+    assert not closed.exists()
