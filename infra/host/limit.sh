@@ -18,10 +18,6 @@ iptables -w -N "$chain" 2> /dev/null || iptables -w -F "$chain" || fail "the cha
 # It answers for names too, and those are needed. With the token goes every secret of the machine.
 iptables -w -A "$chain" -s 172.30.77.0/24 -d 169.254.169.254 -p tcp ! --dport 53 -j DROP \
     || fail "the metadata server cannot be shut to containers."
-iptables -w -A "$chain" -p tcp -m conntrack --ctstate NEW --ctorigdstport "$port" \
-    -m hashlimit --hashlimit-name telemetry --hashlimit-mode srcip --hashlimit-above "$rate/second" \
-    --hashlimit-burst "$burst" --hashlimit-htable-max 100000 --hashlimit-htable-expire 60000 -j DROP \
-    || fail "iptables does not know hashlimit or conntrack here."
 for range in 172.30.77.0/24 35.235.240.0/20; do
     iptables -w -A "$chain" -p tcp -m conntrack --ctorigdstport "$query" -s "$range" -j RETURN \
         || fail "iptables does not know conntrack here."
@@ -30,3 +26,8 @@ iptables -w -A "$chain" -p tcp -m conntrack --ctstate NEW --ctorigdstport "$quer
     || fail "iptables does not know conntrack here."
 iptables -w -C DOCKER-USER -j "$chain" 2> /dev/null || iptables -w -I DOCKER-USER -j "$chain" \
     || fail "there is no chain DOCKER-USER: does Docker run?"
+# Last: where the kernel does not know it, all else holds.
+iptables -w -A "$chain" -p tcp -m conntrack --ctstate NEW --ctorigdstport "$port" \
+    -m hashlimit --hashlimit-name telemetry --hashlimit-mode srcip --hashlimit-above "$rate/second" \
+    --hashlimit-burst "$burst" --hashlimit-htable-max 100000 --hashlimit-htable-expire 60000 -j DROP \
+    || fail "iptables does not know hashlimit or conntrack here."

@@ -368,6 +368,23 @@ def test_a_limit_that_cannot_be_set_is_loud(tmp_path: Path, lacking: str) -> Non
     assert "there is NO limit on new connections" in done.stderr
 
 
+def test_a_kernel_without_that_limit_has_all_other_rules(tmp_path: Path) -> None:
+    program = tmp_path / "iptables"
+    program.write_text(
+        '#!/bin/sh\nprintf \'%s\\n\' "$*" >> "${0%/*}/calls"\n'
+        'case "$*" in *hashlimit* | *-C*) exit 2 ;; esac\n'
+    )
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", SCRIPTS / "limit.sh", "443", "10", "100", "8123"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 1
+    calls = (tmp_path / "calls").read_text()
+    for word in ("--ctorigdstport 8123 -j DROP", "169.254.169.254", "-I DOCKER-USER -j TELEMETRY"):
+        assert word in calls
+
+
 IDLE = "echo CURRENT_OP=UPDATE_STATUS_IDLE"
 
 
