@@ -150,6 +150,7 @@ case " $SERVICES " in
     *" clickhouse "*) [ "$(digest "$new/clickhouse/users.d")" = "$(digest "$config/clickhouse/users.d")" ] || concerns clickhouse ;;
 esac
 
+kept=
 if [ -n "$changed" ]; then
     whole=$(digest "$new")
     if [ "$(cat "$rejected" 2> /dev/null)" = "$whole" ] && [ -n "$(find "$rejected" -mmin -5)" ]; then
@@ -170,7 +171,15 @@ if [ -n "$changed" ]; then
             127) say_once "check-$service" "the image of $service has no program to check its configuration with." ;;
             *)
                 printf '%s' "$whole" > "$rejected"
-                refuse "$service does not accept its new configuration: $(why)"
+                [ "$here" != "$RUN/bundle" ] && [ -d "$config/$service" ] \
+                    || refuse "$service does not accept its new configuration: $(why)"
+                # The last good bundle: so what is wrong is a secret of this service. It keeps what it has; the
+                # others have theirs, members who left among them.
+                kept="$kept $service"
+                changed=$(printf '%s' "$changed" | sed "s/ $service\$//; s/ $service / /")
+                rm -rf "${new:?}/$service"
+                cp -Rp "$config/$service" "$new/$service"
+                [ ! -f "$work/due" ] || sed -i "/ $service\$/d" "$work/due"
                 ;;
         esac
     done
@@ -208,9 +217,9 @@ if [ -n "$changed" ]; then
         rm -f "$UNITS/telemetry-$service.service"
     done
     systemctl daemon-reload
-    say "a new configuration is in place:$changed."
+    [ -z "$changed" ] || say "a new configuration is in place:$changed."
 fi
-rm -f "$rejected"
+[ -n "$kept" ] || rm -f "$rejected"
 # The last good bundle says nothing about the one that was refused.
 [ "$here" != "$RUN/bundle" ] || settled refused
 
@@ -243,7 +252,7 @@ for service in limit $SERVICES; do
     act reload "$service"
 done
 # What another CA had signed is of no use to anybody.
-if [ "$failed" = 0 ]; then
+if [ "$failed" = 0 ] && [ -z "$kept" ]; then
     for folder in "$DISK"/caddy/own-*; do
         [ ! -d "$folder" ] || [ "$folder" = "$DISK/caddy/$ca" ] || rm -rf "$folder"
     done

@@ -346,6 +346,30 @@ def test_who_leaves_is_out_even_while_a_new_bundle_waits(
     assert started.said == "", "said again"
 
 
+def test_who_leaves_is_out_even_while_a_secret_of_the_edge_is_damaged(started: Machine) -> None:
+    certificates = started.disk / "caddy" / f"own-{'a' * 16}"
+    certificates.mkdir(parents=True)
+    edge = {p: p.read_bytes() for p in (started.config / "edge").rglob("*") if p.is_file()}
+    damaged = Authority()
+    started.google.secrets[NAMES.secret("edge")] = damaged.certificate + damaged.key
+    (started.fake / "refuse-caddy.json").touch()
+    started.members(CLARA)
+    assert acts(started.fetch(code=1)) == [RELOAD_COLLECTOR]
+    assert "edge does not accept its new configuration" in started.said
+    assert "a new configuration is in place: collector clickhouse." in started.said
+    assert started.text("collector/secrets/htpasswd") == identity.NOBODY
+    assert ANNA.id not in started.text("clickhouse/users.d/telemetry.xml")
+    assert {p: p.read_bytes() for p in (started.config / "edge").rglob("*") if p.is_file()} == edge
+    assert certificates.is_dir(), "those of the CA that still signs"
+    assert started.fetch(code=1) == [], "it is not asked again every twenty seconds"
+    assert started.said == ""
+    (started.fake / "refuse-caddy.json").unlink()
+    for said in started.run_folder.glob("rejected-*"):
+        os.utime(said, (0, 0))
+    assert acts(started.fetch()) == ["systemctl restart telemetry-edge.service"]
+    assert started.text("edge/secrets/ca.pem") == damaged.certificate
+
+
 def test_no_name_that_the_edge_has_made_is_taken_for_its_log(machine: Machine) -> None:
     """It may write where the folder is; the name goes into units, and root starts those."""
     (machine.disk / "edge-log" / "|e id |").mkdir()
