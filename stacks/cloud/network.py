@@ -100,7 +100,9 @@ class Network(Part):
             priority=1000,
             destination_ranges=[EVERYBODY],
             target_service_accounts=[self._account],
-            allows=[compute.FirewallAllowArgs(protocol="tcp", ports=_ways_out(self._place.settings))],
+            allows=[
+                compute.FirewallAllowArgs(protocol="tcp", ports=_ways_out(self._place.settings))
+            ],
         )
         self._rule(
             "deny-out",
