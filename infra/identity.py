@@ -18,7 +18,10 @@ TEAM = re.compile(r"[A-Za-z0-9_-]{0,64}")
 SLOTS = ("", ".2")
 """Endings of the two ingest logins that a member may have at once, while one replaces the other."""
 _ROLES = ("member", "coordinator", "auditor")
-_HASH = re.compile(r"[A-Za-z0-9$./{}+=_-]{20,200}")
+_QUERY_HASH = re.compile(r"[0-9a-f]{64}")
+_INGEST_HASH = re.compile(r"[$]2[aby][$][0-9]{2}[$][A-Za-z0-9./]{53}")
+"""Nothing else: with a query hash that is none ClickHouse takes no user of the list, and does not
+start; and the collector would take an ingest hash that is none for the password itself."""
 
 
 class IdentityError(ValueError):
@@ -110,23 +113,23 @@ def _login(line: str) -> Login:
     team = "" if team == "-" else team
     if not ID.fullmatch(identity) or role not in _ROLES or not TEAM.fullmatch(team):
         raise ValueError("no id, role or team")
-    slots = [_hash(each) for each in ingest.split(",")]
+    slots = [_hash(each, _INGEST_HASH) for each in ingest.split(",")]
     if len(slots) != len(SLOTS):
         raise ValueError("two ingest hashes, or `-` for none")
     return Login(
         id=identity,
         role=role,  # type: ignore[arg-type]
         team=team,
-        query=() if query == "-" else tuple(_hash(each) for each in query.split(",")),
+        query=() if query == "-" else tuple(_hash(each, _QUERY_HASH) for each in query.split(",")),
         ingest=(slots[0], slots[1]),
     )
 
 
-def _hash(text: str) -> Hash:
+def _hash(text: str, form: re.Pattern[str]) -> Hash:
     if text == "-":
         return NONE
     value, _, until = text.partition("@")
-    if not _HASH.fullmatch(value) or not re.fullmatch(r"\d{0,12}", until):
+    if not form.fullmatch(value) or not re.fullmatch(r"\d{0,12}", until):
         raise ValueError("no hash")
     return Hash(value, int(until or 0))
 

@@ -16,17 +16,16 @@ work=$(mktemp -d "$RUN/apply.XXXXXX")
 trap 'rm -rf "$work" "$new"' EXIT
 
 # Nothing can be done until somebody does something.
-wait_for() { say_once waiting "$*"; exit 0; }
-# The old stays; yet a member who is off the list is off, whatever is wrong with a new bundle.
-refuse() { say_once refused "$* The old configuration stays."; older; }
+wait_for() { [ "$here" != "$RUN/bundle" ] || say_once waiting "$*"; older; exit 0; }
+refuse() { say_once refused "$* The old configuration stays."; older; exit 1; }
 # What a program said, as far as it goes on a line.
 why() { { grep -i -m 3 'error\|panic' "$work/said" || tail -n 3 "$work/said"; } | tr '\n' ' ' | cut -c 1-500; }
+# The old stays; yet a member who is off the list is off, whatever a new bundle waits for or is refused for.
 older() {
     rm -rf "$work" "$new"
     if [ "$here" = "$RUN/bundle" ] && [ -f "$RUN/good/apply.sh" ]; then
         sh "$RUN/good/apply.sh" || true
     fi
-    exit 1
 }
 
 key() { sed -n "s/^$1=\([A-Za-z0-9_-]*\)\$/\1/p" "$secrets/keys" | head -n 1; }
@@ -84,8 +83,8 @@ case "$address" in
 esac
 
 # The folder of the edge's log has a name that nobody guesses (infra/services.py).
-edge_log=$(find "$DISK/edge-log" -mindepth 1 -maxdepth 1 -type d | head -n 1)
-edge_log=${edge_log##*/}
+# The edge may write there, so no name is taken but such as is made here.
+edge_log=$(find "$DISK/edge-log" -mindepth 1 -maxdepth 1 -type d | sed -n 's|.*/\([0-9a-f]\{32\}\)$|\1|p' | head -n 1)
 if [ -z "$edge_log" ]; then
     edge_log=$(head -c 32 /dev/urandom | sha256sum | cut -c 1-32)
     mkdir "$DISK/edge-log/$edge_log"
@@ -121,7 +120,7 @@ if [ "$CLIENT_CERTIFICATES" = 1 ]; then
 fi
 [ -z "$OIDC_ISSUER" ] || issuer_keys
 for unit in "$here"/units/*.service; do fill_in "$unit" "$new/units/$(basename "$unit")"; done
-settled waiting
+[ "$here" != "$RUN/bundle" ] || settled waiting
 
 # What is concerned: `restart X` or `reload X`, done below, and again as long as it does not succeed.
 mkdir -p "$due"
@@ -151,10 +150,12 @@ case " $SERVICES " in
     *" clickhouse "*) [ "$(digest "$new/clickhouse/users.d")" = "$(digest "$config/clickhouse/users.d")" ] || concerns clickhouse ;;
 esac
 
+kept=
 if [ -n "$changed" ]; then
     whole=$(digest "$new")
     if [ "$(cat "$rejected" 2> /dev/null)" = "$whole" ] && [ -n "$(find "$rejected" -mmin -5)" ]; then
         older  # said already
+        exit 1
     fi
     chown -R "0:$OWNER" "$new"
     chmod -R u=rwX,g=rX,o= "$new"
@@ -170,7 +171,15 @@ if [ -n "$changed" ]; then
             127) say_once "check-$service" "the image of $service has no program to check its configuration with." ;;
             *)
                 printf '%s' "$whole" > "$rejected"
-                refuse "$service does not accept its new configuration: $(why)"
+                [ "$here" != "$RUN/bundle" ] && [ -d "$config/$service" ] \
+                    || refuse "$service does not accept its new configuration: $(why)"
+                # The last good bundle: so what is wrong is a secret of this service. It keeps what it has; the
+                # others have theirs, members who left among them.
+                kept="$kept $service"
+                changed=$(printf '%s' "$changed" | sed "s/ $service\$//; s/ $service / /")
+                rm -rf "${new:?}/$service"
+                cp -Rp "$config/$service" "$new/$service"
+                [ ! -f "$work/due" ] || sed -i "/ $service\$/d" "$work/due"
                 ;;
         esac
     done
@@ -208,9 +217,9 @@ if [ -n "$changed" ]; then
         rm -f "$UNITS/telemetry-$service.service"
     done
     systemctl daemon-reload
-    say "a new configuration is in place:$changed."
+    [ -z "$changed" ] || say "a new configuration is in place:$changed."
 fi
-rm -f "$rejected"
+[ -n "$kept" ] || rm -f "$rejected"
 # The last good bundle says nothing about the one that was refused.
 [ "$here" != "$RUN/bundle" ] || settled refused
 
@@ -243,7 +252,7 @@ for service in limit $SERVICES; do
     act reload "$service"
 done
 # What another CA had signed is of no use to anybody.
-if [ "$failed" = 0 ]; then
+if [ "$failed" = 0 ] && [ -z "$kept" ]; then
     for folder in "$DISK"/caddy/own-*; do
         [ ! -d "$folder" ] || [ "$folder" = "$DISK/caddy/$ca" ] || rm -rf "$folder"
     done

@@ -36,6 +36,8 @@ if ! grep -q " $DISK " "$mounts"; then
 fi
 
 for folder in clickhouse clickhouse/user_files clickhouse/user_files/edge queue caddy edge-log oidc; do
+    # Services write there; what one of them leads elsewhere is not given away.
+    [ ! -L "$DISK/$folder" ] || fail "$DISK/$folder is a link, and must be a folder."
     [ -d "$DISK/$folder" ] || mkdir -p "$DISK/$folder"
     chown "$OWNER:$OWNER" "$DISK/$folder"
     chmod 0750 "$DISK/$folder"

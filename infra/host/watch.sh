@@ -27,6 +27,18 @@ lasting() {
 
 wrong() { what=$1; shift; printf '%s\n' "$*" >> "$work/$what"; }
 
+# A disk that was made larger: its file system grows while it is in use.
+grow_disk() {
+    device=$(readlink -f "${DEVICE:-/dev/disk/by-id/google-telemetry-data}") || return 0
+    blocks=$(cat "${BLOCKS:-/sys/class/block}/${device##*/}/size" 2> /dev/null) || return 0
+    [ "$blocks" != "$(cat "$state/blocks" 2> /dev/null)" ] || return 0
+    if resize2fs "$device" > "$work/said" 2>&1; then
+        printf '%s' "$blocks" > "$state/blocks"
+    else
+        wrong disk "its file system does not grow to the size of the disk"
+    fi
+}
+
 look_at_disk() {
     used=$(df -P "$DISK" | awk 'NR == 2 { print $5 + 0 }')
     [ "${used:-0}" -le "$FULL_PERCENT" ] || wrong disk "the data disk is $used% full"
@@ -153,6 +165,7 @@ keep_aside_short() {
 }
 
 keep_aside_short
+grow_disk
 look_at_disk
 look_at_queue
 look_at_services

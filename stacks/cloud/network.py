@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import pulumi
 from pulumi_gcp import compute
 
 from infra.host.names import IAP_RANGE
+from infra.settings import Settings
 from stacks.cloud.part import Part, Place
 from stacks.cloud.services import Services
 
@@ -34,8 +36,9 @@ class Network(Part):
     """VPC, subnetwork and firewall.
 
     In: 443 (and 80 for an ACME issuer) from the ranges that the settings name, and for named
-    administrators Google's IAP tunnel. Out: 443 alone, for images, the bucket, the secrets, logs
-    and certificates; names and time come from the metadata server, which no rule can close.
+    administrators Google's IAP tunnel. Out: 443, for images, the bucket, the secrets, logs and
+    certificates, and the port of a store elsewhere and of a team's issuer; names and time come from
+    the metadata server, which no rule can close.
     Refused connections and those through the tunnel are logged, with addresses; the many of members
     are not: the edge writes those down.
     """
@@ -97,7 +100,9 @@ class Network(Part):
             priority=1000,
             destination_ranges=[EVERYBODY],
             target_service_accounts=[self._account],
-            allows=[compute.FirewallAllowArgs(protocol="tcp", ports=["443"])],
+            allows=[
+                compute.FirewallAllowArgs(protocol="tcp", ports=_ways_out(self._place.settings))
+            ],
         )
         self._rule(
             "deny-out",
@@ -150,3 +155,9 @@ class Network(Part):
             ),
             opts=self.options(),
         )
+
+
+def _ways_out(settings: Settings) -> list[str]:
+    """Ports: of HTTPS, and of what the settings name by an address of its own."""
+    named = (settings.scale.url, settings.identity.oidc_issuer)
+    return sorted({"443", *(str(urlsplit(each).port or 443) for each in named)})

@@ -310,6 +310,20 @@ def test_a_mounted_disk_stays_mounted(tmp_path: Path) -> None:
     assert disk.calls == []
 
 
+def test_a_link_among_the_folders_is_not_followed(tmp_path: Path) -> None:
+    """A service that was taken over could have a folder of the machine given to itself."""
+    disk = Disk(tmp_path, b"\1" * 2 * _MIB, "ext4")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    folder = tmp_path / "mnt/disks/telemetry/clickhouse"
+    folder.mkdir(parents=True)
+    (folder / "user_files").symlink_to(elsewhere)
+    done = disk.mount()
+    assert done.returncode == 1
+    assert "clickhouse/user_files is a link" in done.stderr
+    assert elsewhere.stat().st_mode & 0o777 == 0o755
+
+
 # The limit on new connections, and updates.
 
 
@@ -333,6 +347,10 @@ def test_the_limit_is_set_once_however_often_it_is_set() -> None:
     assert drop.endswith("-j DROP")
     query = [rule for rule in rules if "8123" in rule]
     assert [rule.split()[-1] for rule in query] == ["RETURN", "RETURN", "DROP"]
+    [metadata] = [rule for rule in rules if "169.254.169.254" in rule]
+    assert metadata.startswith("-A TELEMETRY -s 172.30.77.0/24 -d 169.254.169.254/32 -p tcp")
+    assert metadata.endswith("! --dport 53 -j DROP")
+    assert rules.index(metadata) < min(map(rules.index, [drop, *query])), "none returns before it"
 
 
 @pytest.mark.parametrize("lacking", ["hashlimit", "DOCKER-USER"])
@@ -348,6 +366,23 @@ def test_a_limit_that_cannot_be_set_is_loud(tmp_path: Path, lacking: str) -> Non
     )
     assert done.returncode == 1
     assert "there is NO limit on new connections" in done.stderr
+
+
+def test_a_kernel_without_that_limit_has_all_other_rules(tmp_path: Path) -> None:
+    program = tmp_path / "iptables"
+    program.write_text(
+        '#!/bin/sh\nprintf \'%s\\n\' "$*" >> "${0%/*}/calls"\n'
+        'case "$*" in *hashlimit* | *-C*) exit 2 ;; esac\n'
+    )
+    program.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", SCRIPTS / "limit.sh", "443", "10", "100", "8123"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 1
+    calls = (tmp_path / "calls").read_text()
+    for word in ("--ctorigdstport 8123 -j DROP", "169.254.169.254", "-I DOCKER-USER -j TELEMETRY"):
+        assert word in calls
 
 
 IDLE = "echo CURRENT_OP=UPDATE_STATUS_IDLE"

@@ -321,6 +321,63 @@ def test_who_leaves_is_out_even_when_a_new_bundle_is_bad(started: Machine) -> No
     assert started.text("collector/secrets/htpasswd") == identity.NOBODY
 
 
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        {
+            "identity": {
+                # Nobody answers there.
+                "oidcIssuer": "https://127.0.0.1:9",
+                "oidcAudience": "telemetry",
+            }
+        },
+        {"edge": {"allowedRanges": ["0.0.0.0/0"], "clientCertificates": True}},
+    ],
+    ids=["for an issuer", "for client certificates"],
+)
+def test_who_leaves_is_out_even_while_a_new_bundle_waits(
+    started: Machine, waiting: dict[str, Any]
+) -> None:
+    started.has(cloud(**waiting))
+    started.members(CLARA)
+    assert acts(started.fetch()) == [RELOAD_COLLECTOR]
+    assert started.text("collector/secrets/htpasswd") == identity.NOBODY
+    started.fetch()
+    assert started.said == "", "said again"
+
+
+def test_who_leaves_is_out_even_while_a_secret_of_the_edge_is_damaged(started: Machine) -> None:
+    certificates = started.disk / "caddy" / f"own-{'a' * 16}"
+    certificates.mkdir(parents=True)
+    edge = {p: p.read_bytes() for p in (started.config / "edge").rglob("*") if p.is_file()}
+    damaged = Authority()
+    started.google.secrets[NAMES.secret("edge")] = damaged.certificate + damaged.key
+    (started.fake / "refuse-caddy.json").touch()
+    started.members(CLARA)
+    assert acts(started.fetch(code=1)) == [RELOAD_COLLECTOR]
+    assert "edge does not accept its new configuration" in started.said
+    assert "a new configuration is in place: collector clickhouse." in started.said
+    assert started.text("collector/secrets/htpasswd") == identity.NOBODY
+    assert ANNA.id not in started.text("clickhouse/users.d/telemetry.xml")
+    assert {p: p.read_bytes() for p in (started.config / "edge").rglob("*") if p.is_file()} == edge
+    assert certificates.is_dir(), "those of the CA that still signs"
+    assert started.fetch(code=1) == [], "it is not asked again every twenty seconds"
+    assert started.said == ""
+    (started.fake / "refuse-caddy.json").unlink()
+    for said in started.run_folder.glob("rejected-*"):
+        os.utime(said, (0, 0))
+    assert acts(started.fetch()) == ["systemctl restart telemetry-edge.service"]
+    assert started.text("edge/secrets/ca.pem") == damaged.certificate
+
+
+def test_no_name_that_the_edge_has_made_is_taken_for_its_log(machine: Machine) -> None:
+    """It may write where the folder is; the name goes into units, and root starts those."""
+    (machine.disk / "edge-log" / "|e id |").mkdir()
+    machine.prepare()
+    assert acts(machine.fetch()) == RESTARTS
+    assert re.search(r"/var/log/caddy/[0-9a-f]{32}/access[.]log", machine.text("edge/caddy.json"))
+
+
 _REFUSES_PROMPTS = """#!/bin/sh
 printf 'docker %s\\n' "$*" >> "$FAKE/calls"
 case "$*" in
@@ -344,6 +401,12 @@ esac
         "m-annaaaaaaa\tmember\t../x\t-\t-,-",
         "m-annaaaaaaa\tmember\t-\t<x/>\t-,-",
         f"m-annaaaaaaa\tmember\t-\t{'a' * 64}@soon\t-,-",
+        f"m-annaaaaaaa\tmember\t-\t{'a' * 63}\t-,-",
+        f"m-annaaaaaaa\tmember\t-\t{'g' * 64}\t-,-",
+        f"m-annaaaaaaa\tmember\t-\t{'a' * 64},\t-,-",
+        f"m-annaaaaaaa\tmember\t-\t-\t{INGEST[0][:-1]},-",
+        f"m-annaaaaaaa\tmember\t-\t-\t-,{'a' * 60}",
+        "m-annaaaaaaa\tmember\t-\t-\t{SHA}" + "a" * 27 + "=,-",
         "m-annaaaaaaa\tmember\t-\t-\t-",
         "m-claraaaaaa\tmember\t-\t-\t-,-",
     ],
@@ -384,7 +447,7 @@ LISTS: list[list[Login]] = [
         Login(
             id="m-eeeeeeeeee",
             query=(Hash(QUERY[0], NOW - 1),),
-            ingest=(Hash("{SHA}" + "a&b".replace("&", "/") * 9), Hash(INGEST[0], NOW)),
+            ingest=(Hash("$2y$10$" + "a./" * 17 + "Zz"), Hash(INGEST[0], NOW)),
         )
     ],
     [

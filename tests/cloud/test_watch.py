@@ -401,3 +401,23 @@ def test_records_set_aside_are_gone_after_three_weeks(machine: Watched) -> None:
     os.utime(closed, (long_ago, long_ago))
     machine.look()
     assert not closed.exists()
+
+
+def test_a_disk_that_was_made_larger_is_used_without_a_restart(machine: Watched) -> None:
+    device = machine.root / "sdb"
+    device.touch()
+    (machine.root / "blocks" / "sdb").mkdir(parents=True)
+    size, asked = machine.root / "blocks/sdb/size", machine.fake / "resized"
+    machine.environment |= {"DEVICE": str(device), "BLOCKS": str(machine.root / "blocks")}
+    machine.program("resize2fs", '#!/bin/sh\necho "$1" >> "$FAKE/resized"\n')
+    size.write_text("200\n")
+    machine.look(2)
+    assert asked.read_text().splitlines() == [str(device)]
+    size.write_text("400\n")
+    assert machine.look(2) == []
+    assert asked.read_text().splitlines() == 2 * [str(device)]
+    machine.program("resize2fs", "#!/bin/sh\nexit 1\n")
+    size.write_text("800\n")
+    [(severity, text)] = machine.look()
+    assert severity == "ERROR"
+    assert "its file system does not grow" in text

@@ -220,6 +220,29 @@ def test_what_no_rule_allows_is_refused_and_logged(variant: str) -> None:
     assert out == {"https-out": [{"protocol": "tcp", "ports": ["443"]}]}
 
 
+@pytest.mark.parametrize(
+    ("values", "ports"),
+    [
+        ({"scale": {"store": "managed", "url": "https://store.example.org:8443"}}, ["443", "8443"]),
+        ({"scale": {"store": "managed", "url": "https://store.example.org"}}, ["443"]),
+        (
+            {
+                "identity": {
+                    "oidcIssuer": "https://login.example.org:9443/team",
+                    "oidcAudience": "telemetry",
+                }
+            },
+            ["443", "9443"],
+        ),
+    ],
+)
+def test_a_store_and_an_issuer_elsewhere_are_reached(
+    values: dict[str, Any], ports: list[str]
+) -> None:
+    rule = deployed_cloud(**values).plain(FIREWALL)["https-out"]
+    assert rule["allows"] == [{"protocol": "tcp", "ports": ports}]
+
+
 def test_what_comes_through_the_tunnel_is_logged(full: Registry) -> None:
     rules = full.plain(FIREWALL)
     for name in ("administrators-in", "ssh-in"):
