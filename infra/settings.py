@@ -500,7 +500,9 @@ class Identity(_Group):
 
     @model_validator(mode="after")
     def _whole(self) -> Identity:
-        if self.oidc_issuer and not re.fullmatch(r"https://[^\s?#@]+", self.oidc_issuer):
+        # It stands between quotes in a script of the machine, and its port in a firewall's rule.
+        host = r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?"
+        if self.oidc_issuer and not re.fullmatch(host, self.oidc_issuer):
             raise ValueError("oidcIssuer must be https://host/path")
         if bool(self.oidc_issuer) != bool(self.oidc_audience):
             raise ValueError("oidcIssuer and oidcAudience belong together: set both, or none")

@@ -247,6 +247,12 @@ act() {
     settled "$1-$2"
     rm -f "$due/$1-$2"
 }
+# Who left is out before anything that takes its time, such as a store that does not start.
+if [ ! -f "$due/restart-schema" ]; then
+    for service in collector edge; do
+        [ -f "$due/restart-$service" ] || act reload "$service"
+    done
+fi
 for service in limit $SERVICES; do
     act restart "$service"
     act reload "$service"

@@ -156,7 +156,7 @@ def test_a_password_ends_by_time_even_when_google_is_away(started: Machine) -> N
     [
         ({"retention": {"eventsDays": 30}}, [RESTARTS[2]]),
         ({"content": "prompts"}, [RELOAD_COLLECTOR]),
-        ({"queue": {"fsync": False}}, [RESTARTS[1], RELOAD_COLLECTOR]),
+        ({"queue": {"fsync": False}}, [RELOAD_COLLECTOR, RESTARTS[1]]),
         ({"images": {"edge": "caddy:2.11.5-alpine"}}, [RESTARTS[4]]),
         ({"limits": {"collectorMemoryMib": 512}}, [RESTARTS[3]]),
         ({"edge": {"allowedRanges": ["0.0.0.0/0"], "connectionsBurst": 7}}, [RESTARTS[0]]),
