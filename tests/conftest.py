@@ -47,13 +47,17 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+ON_A_MACHINE = ("tests/cloud/test_endpoint.py", "tests/cloud/test_attacks.py")
+"""Besides tests/engine, these need the Docker engine."""
+
+
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """Where several tests run at once, those of a file run one after another, and so do all that
     need the one Docker engine."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "engine" if file.startswith(("tests/engine/", "tests/cloud/")) else file
+        return "engine" if file.startswith("tests/engine/") or file in ON_A_MACHINE else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
