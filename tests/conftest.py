@@ -22,7 +22,10 @@ from infra.settings import Settings, load
 from scripts import warehouse
 from stacks.home import PROJECT, Home
 from tests import recorded
+from tests.engine.fixtures import docker_client, engine
 from tests.recorded import Recorded
+
+__all__ = ["docker_client", "engine"]
 
 FIXTURES = PROJECT / "tests" / "fixtures"
 TELEMETRY = PROJECT / ".venv" / "bin" / "telemetry"

@@ -20,7 +20,6 @@ import pytest
 from tests import made
 from tests.cloud.endpoint import ADDRESS, STRANGERS, Endpoint, Person, started, until
 from tests.cloud.outside import JSON, Answer, Outside, basic
-from tests.engine.conftest import docker_client, engine  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.engine
 
@@ -29,7 +28,7 @@ _MIB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def shared(
-    docker_client: docker.DockerClient,  # noqa: F811
+    docker_client: docker.DockerClient,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Endpoint]:
     """One that runs, with two members who have sent something, a coordinator and an auditor."""

@@ -27,7 +27,6 @@ from tests.cloud.conftest import NAMES, new_desk
 from tests.cloud.endpoint import ADDRESS, STRANGERS, TUNNEL, Endpoint, Person, started, until
 from tests.cloud.outside import JSON
 from tests.conftest import free_ports
-from tests.engine.conftest import docker_client, engine  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.engine
 
@@ -37,7 +36,7 @@ MINUTE = 60
 
 @pytest.fixture(scope="module")
 def shared(
-    docker_client: docker.DockerClient,  # noqa: F811
+    docker_client: docker.DockerClient,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Endpoint]:
     """One that runs, with two members, a coordinator and an auditor."""

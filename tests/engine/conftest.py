@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import docker
 import pytest
 
 from . import automation, debian_root, images
-from .docker_engine import Engine, NoEngineError, docker_engine
+from .docker_engine import Engine
+from .fixtures import unavailable
 
 Image = Callable[[str], str]
 Deploy = Callable[..., automation.Deployment]
-
-
-def unavailable(reason: Exception) -> NoReturn:
-    """Skips with the reason; fails where TELEMETRY_TEST_ENGINE=required says it must be there."""
-    if os.environ.get("TELEMETRY_TEST_ENGINE") == "required":
-        pytest.fail(f"TELEMETRY_TEST_ENGINE=required, but: {reason}")
-    pytest.skip(str(reason))
-
-
-@pytest.fixture(scope="session")
-def engine() -> Iterator[Engine]:
-    """A Docker engine, started for this session where there is none."""
-    with contextlib.ExitStack() as stack:
-        try:
-            found = stack.enter_context(docker_engine())
-        except NoEngineError as reason:
-            unavailable(reason)
-        yield found
-
-
-@pytest.fixture(scope="session")
-def docker_client(engine: Engine) -> Iterator[docker.DockerClient]:
-    client = engine.client()
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from tests import google
 
 from . import automation
 from .automation import Deployment
-from .conftest import unavailable
+from .fixtures import unavailable
 
 pytestmark = pytest.mark.engine
 

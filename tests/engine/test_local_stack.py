@@ -31,8 +31,9 @@ from tests.conftest import PORTS, free_ports, until
 from tests.recorded import Recorded
 
 from . import automation
-from .conftest import Image, unavailable
+from .conftest import Image
 from .docker_engine import Engine
+from .fixtures import unavailable
 from .kit_program import IMAGE
 from .local_stack import LocalStack, impatient, program, secrets_of
 

@@ -15,7 +15,7 @@ from scripts import local
 from stacks.home import PROJECT, Home
 
 from . import automation
-from .conftest import unavailable
+from .fixtures import unavailable
 
 pytestmark = pytest.mark.engine
 
