@@ -60,8 +60,8 @@ def main() -> int:
     checks = _lint()
     if "--lint" not in sys.argv[1:]:
         checks["programs"] = [sys.executable, "-m", "scripts.prepare_tests"]
-        # Mostly they wait: three at once take not much longer than one.
-        checks["tests"] = [str(_BIN / "pytest"), "--numprocesses", "3", *sys.argv[1:]]
+        # Mostly they wait: two at once take not much longer than one.
+        checks["tests"] = [str(_BIN / "pytest"), "--numprocesses", "2", *sys.argv[1:]]
     failed = [title for title, command in checks.items() if not _run(title, command)]
     if failed:
         print(f"Failed: {', '.join(failed)}", flush=True)
