@@ -152,7 +152,9 @@ def test_everything_comes_back_on_an_empty_machine(own_stack: Stack, tmp_path: P
         again = json.loads(other.ok("restore", "--from", place, "--yes", "--json"))
         assert figures(other) == figures_then
         # Kept days have a newer version since the summaries were brought up to date.
-        assert again["restored_rows"] < 100
+        # The access log is one table without days, and has grown meanwhile.
+        [(log,)] = other.admin(f"SELECT count() FROM telemetry.{names.ACCESS_LOG}")
+        assert again["restored_rows"] < 100 + log
     finally:
         other.down()
 
