@@ -22,6 +22,7 @@ from scripts.administration import EndpointHome
 from scripts.cloud import Cloud
 from scripts.errors import Failure
 from scripts.member_list import InSecretManager
+from scripts.status import store_shown
 from stacks.copies import Copy
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ def lines(found: Status) -> list[str]:
         ("Members", members or "none"),
         ("Events stored", "unknown" if found.events is None else f"{found.events:,}"),
         ("Last event", f"{found.last_event} UTC" if found.last_event else "none known"),
-        ("Store", _store(found)),
+        ("Store", store_shown(found.stored_bytes, found.stored_limit_bytes)),
         ("Schema", f"{found.schema or 'unknown'}; this clone's: {found.schema_here}"),
         ("ClickHouse", found.clickhouse or "unknown"),
         ("Weekly report", f"{found.last_report} UTC" if found.last_report else "unknown"),
@@ -283,15 +284,6 @@ def lines(found: Status) -> list[str]:
         *(f"{name:<22}{value}" for name, value in rows),
         *(f"Problem: {problem}" for problem in found.problems),
     ]
-
-
-def _store(found: Status) -> str:
-    if found.stored_bytes is None:
-        return "unknown"
-    return (
-        f"{found.stored_bytes / 1024**2:.1f} MiB of {found.stored_limit_bytes / limit.GIB:g} GiB, "
-        "at which the oldest events go first"
-    )
 
 
 def _saved(found: Status) -> str:

@@ -321,7 +321,7 @@ def lines(found: Status) -> list[str]:
         ("Canary sent", found.canary or "never"),
         ("Last backup", _backup(found)),
         ("Data on disk", f"{found.data_bytes / _MIB:.1f} MiB"),
-        ("Store", _store(found)),
+        ("Store", store_shown(found.stored_bytes, found.stored_limit_bytes)),
         *(
             (
                 "Memory",
@@ -379,11 +379,12 @@ def _waiting_since(home: Home) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}"
 
 
-def _store(found: Status) -> str:
-    if found.stored_bytes is None:
+def store_shown(stored_bytes: int | None, limit_bytes: int) -> str:
+    """How much ClickHouse stores, and how much it may."""
+    if stored_bytes is None:
         return "unknown"
     return (
-        f"{found.stored_bytes / _MIB:.1f} MiB of {found.stored_limit_bytes / limit.GIB:g} GiB, "
+        f"{stored_bytes / _MIB:.1f} MiB of {limit_bytes / limit.GIB:g} GiB, "
         "at which the oldest events go first"
     )
 
