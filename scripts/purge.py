@@ -484,8 +484,15 @@ class Purger:
             )
 
     def _clear_audit(self, number: str) -> None:
-        # It follows the server's logs, which are cleared below.
+        # It follows the server's logs, and must not read them while some are cleared and some not.
         warehouse.refresh_audit(self.client)
+        with warehouse.audit_stopped(self.client):
+            self._clear_access(number)
+            for log in self._logs():
+                if self._audited(log):
+                    self._clear_log(log, number)
+
+    def _clear_access(self, number: str) -> None:
         for table in names.ACCESS:
             if self._asked(table):
                 text = ", query = ''" if table == names.ACCESS_LOG else ""
@@ -497,28 +504,27 @@ class Purger:
                         parameters={**self._given, "number": f"purged-{number}"},
                         settings={"mutations_sync": 2},
                     )
-        for log in self._logs():
-            if not self._audited(log):
-                continue
-            columns = self._log_columns(log)
-            cleared = [
-                f"{column} = ''"
-                for column in ("query", "formatted_query", "exception", "view_query", "stack_trace")
-                if column in columns
-            ]
-            if "query_parameters" in columns:
-                cleared.append("query_parameters = map()")
-            cleared += [
-                f"{column} = if({column} = {{target:String}}, {{number:String}}, {column})"
-                for column in ("user", "initial_user")
-                if column in columns and self.target.kind == "member"
-            ]
-            self.client.command(
-                f"ALTER TABLE system.{log} UPDATE {', '.join(cleared)} "
-                f"WHERE {self._audit_condition(log)}",
-                parameters={**self._given, "number": f"purged-{number}"},
-                settings={"mutations_sync": 2},
-            )
+
+    def _clear_log(self, log: str, number: str) -> None:
+        columns = self._log_columns(log)
+        cleared = [
+            f"{column} = ''"
+            for column in ("query", "formatted_query", "exception", "view_query", "stack_trace")
+            if column in columns
+        ]
+        if "query_parameters" in columns:
+            cleared.append("query_parameters = map()")
+        cleared += [
+            f"{column} = if({column} = {{target:String}}, {{number:String}}, {column})"
+            for column in ("user", "initial_user")
+            if column in columns and self.target.kind == "member"
+        ]
+        self.client.command(
+            f"ALTER TABLE system.{log} UPDATE {', '.join(cleared)} "
+            f"WHERE {self._audit_condition(log)}",
+            parameters={**self._given, "number": f"purged-{number}"},
+            settings={"mutations_sync": 2},
+        )
 
     def _rewrite_files(self) -> None:
         for keeper, file in self._files():

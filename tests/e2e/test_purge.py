@@ -254,14 +254,19 @@ def test_everything_of_a_member_is_gone_and_what_they_do_then_is_kept(own_stack:
         "written_at) VALUES (today() - 200, 'of one', 1, 5, now(), now64(3)), "
         "(today() - 200, 'of three', 3, 7, now(), now64(3))"
     )
+    [(began,)] = own_stack.admin("SELECT toString(now())")
     done = json.loads(own_stack.ok("purge", "--member", "me", "--yes", "--json"))
     # The id goes on being this member's login.
-    assert set(in_database(own_stack, member)) <= {"system.query_log", "system.session_log"}
-    assert own_stack.admin(
-        "SELECT count() FROM system.query_log WHERE user = {member:String} "
-        "AND event_time < now() - INTERVAL 1 MINUTE",
-        member=member,
-    ) == [(0,)]
+    logs = {"query_log": "system", "session_log": "system", "access_log": "telemetry"}
+    assert set(in_database(own_stack, member)) <= {f"{logs[log]}.{log}" for log in logs}
+    for log, database in logs.items():
+        time = "ts" if database == "telemetry" else "event_time"
+        assert own_stack.admin(
+            f"SELECT count() FROM {database}.{log} WHERE user = {{member:String}} "
+            f"AND {time} < toDateTime({{began:String}})",
+            member=member,
+            began=began,
+        ) == [(0,)], log
     [(numbered,)] = own_stack.admin(
         "SELECT count() FROM system.query_log WHERE user = {number:String} AND query = ''",
         number=f"purged-{done['number']}",

@@ -165,6 +165,10 @@ def test_pulumi_fills_a_group_up_with_the_defaults_key_by_key(home: Home, tmp_pa
             "privacy",
             "code",
             "sanitize",
+            "cloud",
+            "edge",
+            "identity",
+            "scale",
         )
     }
     assert home.path.exists()
