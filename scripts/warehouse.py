@@ -158,19 +158,21 @@ def refresh_audit(client: Client) -> None:
 def audit_stopped(client: Client) -> Iterator[None]:
     """Keep the access audit from following the server's logs meanwhile."""
     try:
-        for what in ("STOP", "WAIT"):
-            for view in names.ACCESS_KEEPS:
-                client.command(f"SYSTEM {what} VIEW {names.DATABASE}.{view}")
+        _command(client, ("STOP", "WAIT"), names.DATABASE, names.ACCESS_KEEPS)
         yield
     finally:
-        for view in names.ACCESS_KEEPS:
-            client.command(f"SYSTEM START VIEW {names.DATABASE}.{view}")
+        _command(client, ("START",), names.DATABASE, names.ACCESS_KEEPS)
 
 
 def _refresh(client: Client, database: str, views: Sequence[str]) -> None:
-    for what in ("REFRESH", "WAIT"):
+    _command(client, ("REFRESH", "WAIT"), database, views)
+
+
+def _command(client: Client, steps: Sequence[str], database: str, views: Sequence[str]) -> None:
+    """Each step of all views before the next."""
+    for step in steps:
         for view in views:
-            client.command(f"SYSTEM {what} VIEW {database}.{view}")
+            client.command(f"SYSTEM {step} VIEW {database}.{view}")
 
 
 def migrate(client: Client, settings: Settings) -> list[str]:
