@@ -43,6 +43,13 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.down()
 
 
+@pytest.fixture(autouse=True)
+def audit_stands_still(filled: Stack) -> None:
+    """Else the access log grows every minute, between two backups whose rows are compared."""
+    for view in names.ACCESS_KEEPS:
+        filled.admin(f"SYSTEM STOP VIEW {names.DATABASE}.{view}")
+
+
 def backup(stack: Stack, *words: str, **options: Any) -> dict[str, Any]:
     report: dict[str, Any] = json.loads(stack.ok("backup", "--json", *words, **options))
     return report
@@ -384,13 +391,14 @@ def test_a_day_of_many_files_comes_back_equal(
 ) -> None:
     monkeypatch.setattr(parquet, "_FILE_BYTES", 100_000)
     made = saving.backup(filled.settings, filled.home, str(tmp_path), encrypt=False)
-    with saving.opened(filled.home, str(tmp_path), None) as repository:
-        entries = repository.manifest(made.manifest).entries
-    most = max(entries, key=lambda each: len(each.objects))
-    assert most.table == names.EVENTS
-    assert len(most.objects) > 2
     again = saving.backup(filled.settings, filled.home, str(tmp_path), encrypt=False)
-    assert again.written_rows < most.rows, "it need not be written again"
+    with saving.opened(filled.home, str(tmp_path), None) as repository:
+        first, second = (repository.manifest(each.manifest).entries for each in (made, again))
+    most = max(
+        (entry for entry in first if entry.table == names.EVENTS), key=lambda each: each.rows
+    )
+    assert len(most.objects) > 2
+    assert most in second, "it need not be written again"
     before = content(filled)
     for table in names.BACKED_UP_BY_DAY:
         filled.admin(f"TRUNCATE TABLE {names.DATABASE}.{table}")
@@ -459,8 +467,15 @@ def test_rows_are_taken_out_of_all_backups_of_a_place(
     still = f"SELECT count() FROM {names.DATABASE}.telemetry_events WHERE session_id = '{session}'"
     assert filled.admin(still) == [(0,)]
     assert content(filled) != kept
-    # The next backup need not write again what was rewritten.
-    assert backup(filled, "--to", str(tmp_path), *encrypt)["written_rows"] < left
+    rewritten = {each.name for each in tmp_path.glob("objects/*")}
+    made = backup(filled, "--to", str(tmp_path), *encrypt)
+    key = restore.key(filled.home, None)
+    with saving.opened(filled.home, str(tmp_path), key) as repository:
+        entries = repository.manifest(str(made["manifest"])).entries
+    kinds = [each for each in entries if each.table == names.EVENTS]
+    assert sum(each.rows for each in kinds) == left
+    needed = {Path(each.name).name for entry in kinds for each in entry.objects}
+    assert needed <= rewritten, "what was rewritten need not be written again"
     assert rewrite.drop(filled.settings, filled.home, str(tmp_path)) == 3
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
