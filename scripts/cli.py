@@ -20,6 +20,7 @@ from scripts.commands import command as _command
 from scripts.console import out, print_json, say
 from scripts.errors import Failure, Misuse
 from scripts.member_commands import app as member_app
+from scripts.report_text import Scope
 from scripts.warehouse import Connect
 from stacks import home as homes
 from stacks.home import PROJECT, Home, HomeError
@@ -60,6 +61,41 @@ def _administrator(on: str) -> Iterator[Connect]:
     secrets = member.keys_of(there)
     with administration.tunnelled(there, secrets) as settings:
         yield lambda: warehouse.reading(warehouse.as_admin(settings, secrets))
+
+
+@contextmanager
+def _of_month(scope: Scope | None, on: str) -> Iterator[tuple[Scope, Connect]]:
+    """Who asks about a month, and whose. Raises Failure for rows that are not theirs to see."""
+    if not on:
+        if scope == "team":
+            from scripts.report import of_team
+
+            # Whose machine it is may read everything on it.
+            with _administrator(on) as connect:
+                yield "team", of_team(connect)
+        else:
+            yield "own", _oneself(on)
+        return
+    from scripts import credentials
+
+    role = credentials.needed(homes.find(), on).role
+    own: Scope = "team" if role == "coordinator" else "own"
+    if role == "auditor" or (scope or own) != own:
+        may = {"coordinator": "what a team did", "member": "one's own month"}
+        raise Failure(
+            f"Your credentials for {on!r} are a {role}'s: they show "
+            f"{may.get(role, 'who asked what')}, and nothing else."
+        )
+    yield own, _oneself(on)
+
+
+def _shared(on: str) -> bool:
+    """Whether others use that store too."""
+    if on:
+        return True
+    from scripts import member
+
+    return bool(member.sharing(*_state()))
 
 
 @contextmanager
@@ -869,12 +905,20 @@ def purge(
 @_command
 def report(
     about: Annotated[
-        Literal["month", "retention", "governance", "access"],
+        Literal["month", "team", "retention", "governance", "access"],
         typer.Argument(help="What it is about."),
     ],
     month: Annotated[
-        str, typer.Option(help="Of `month`: such as 2026-11; empty: this one, UTC.")
+        str, typer.Option(help="Of `month` and `team`: such as 2026-11; empty: this one, UTC.")
     ] = "",
+    scope: Annotated[
+        Scope | None,
+        typer.Option(
+            help="Of `month`: your own rows, or those of all whom a coordinator answers for; else "
+            "what you may see.",
+            show_default=False,
+        ),
+    ] = None,
     day: Annotated[
         str,
         typer.Option(
@@ -894,22 +938,28 @@ def report(
     ] = None,
     on: On = "",
 ) -> None:
-    """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went; what is
-    held, for how long, and what was deleted; who waits for a purge, and what is overdue; or who
-    asked what in the thirty days before, and what was refused."""
+    """To read or to hand on, as text, HTML, CSV or JSON: what a month cost and how it went, your
+    own or a team's; the same across teams, with what changed; what is held, for how long, and what
+    was deleted; who waits for a purge, and what is overdue; or who asked what in the thirty days
+    before, and what was refused."""
     from scripts import report as reporting
     from scripts.report_text import Page
 
-    if (day and about == "month") or (month and about != "month"):
+    of_month = about in ("month", "team")
+    if (day and of_month) or (month and not of_month) or (scope and about != "month"):
         raise Misuse(
-            "--month belongs to `report month`, --day to `report retention`, `governance` and "
-            "`access`."
+            "--month belongs to `report month` and `team`, --scope to `report month`, --day to "
+            "`report retention`, `governance` and `access`."
         )
     first, until = reporting.first_day(month), reporting.last_moment(day)
     form = reporting.format_of(form, output)
     made: Page
-    if about == "month":
-        made = reporting.ask(_oneself(on), first)
+    if about == "team":
+        with _of_month("team", on) as (_, connect):
+            made = reporting.ask_across(connect, first)
+    elif about == "month":
+        with _of_month(scope, on) as (whose, connect):
+            made = reporting.ask(connect, first, scope=whose, shared=_shared(on))
     else:
         # On one's own machine one need not be the administrator, but to see who asked what.
         everybody = _administrator(on) if on or about == "access" else nullcontext(_oneself(on))

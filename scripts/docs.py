@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ def parts() -> dict[str, str]:
         "patterns": _patterns(),
         "queries": _queries(),
         "report": _report(),
+        "team": _team(),
         "capacity": _capacity(),
         "cloud-cost": _cloud_cost(),
         "cloud-sizes": _cloud_sizes(),
@@ -392,15 +393,27 @@ def _queries() -> str:
 
 
 def _report() -> str:
-    from scripts.queries import shipped
     from scripts.report import FOLDER, TITLES
 
-    questions = shipped(FOLDER)
+    return _sections(FOLDER, {name: (title, name) for name, title in TITLES.items()})
+
+
+def _team() -> str:
+    from scripts.report import TEAM, TEAM_TITLES, asked_by
+
+    return _sections(TEAM, {name: (title, asked_by(name)) for name, title in TEAM_TITLES.items()})
+
+
+def _sections(folder: Path, titles: Mapping[str, tuple[str, str]]) -> str:
+    """Of a report: for each section its title, and the question that it asks."""
+    from scripts.queries import shipped
+
+    questions = shipped(folder)
     return _table(
         ("section", "in CSV and JSON", "what it answers"),
         (
-            (title, f"`{name.replace('-', '_')}`", _cell(questions[name].question))
-            for name, title in TITLES.items()
+            (title, f"`{name.replace('-', '_')}`", _cell(questions[question].question))
+            for name, (title, question) in titles.items()
         ),
     )
 

@@ -407,8 +407,11 @@ def _hashed(query: str, ingest: str) -> dict[str, Hash]:
 
 
 def _check_team(team: str) -> None:
-    if not TEAM.fullmatch(team):
-        raise Misuse(f"{team!r} is no team: up to 64 letters, digits, `-` and `_`.")
+    # A `-` alone stands for none in the list.
+    if team == "-" or not TEAM.fullmatch(team):
+        raise Misuse(
+            f"{team!r} is no team: up to 64 letters, digits, `-` and `_`, and not a `-` alone."
+        )
 
 
 # --- keys of an installation

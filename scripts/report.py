@@ -1,9 +1,11 @@
 """`telemetry report`: one page to read or hand on. `month`: what a month cost and how it went;
-`retention`: what is held, for how long, and what went; `governance`: what became of what was
-promised; `access`: who asked what, and what they were refused.
+`team`: the same across teams, and what changed; `retention`: what is held, for how long, and what
+went; `governance`: what became of what was promised; `access`: who asked what, and what they were
+refused.
 
-Each section is a question of its own, in queries/report/, queries/retention/, queries/governance/
-and queries/access/, asked as the member; those of access as the administrator.
+Each section is a question of its own, in queries/report/, queries/team/, queries/retention/,
+queries/governance/ and queries/access/, asked as the member; those of teams as a coordinator, those
+of access as the administrator.
 """
 
 from __future__ import annotations
@@ -14,15 +16,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from scripts import queries, query, report_html, report_text, warehouse
+from infra.warehouse import names
+from scripts import queries, query, report_html, report_text, report_words, warehouse
 from scripts.errors import Failure, Misuse
-from scripts.report_text import Access, Governance, Page, Report, Retention, Row, Section
+from scripts.report_text import (
+    Access,
+    Across,
+    Governance,
+    Page,
+    Report,
+    Retention,
+    Row,
+    Scope,
+    Section,
+)
 from scripts.warehouse import Connect
 from stacks.home import PROJECT
 
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
 FOLDER = PROJECT / "queries" / "report"
+TEAM = PROJECT / "queries" / "team"
 RETENTION = PROJECT / "queries" / "retention"
 GOVERNANCE = PROJECT / "queries" / "governance"
 ACCESS = PROJECT / "queries" / "access"
@@ -46,6 +63,19 @@ TITLES = {
     "coverage": "What this is made of",
 }
 """Questions by name, in the order in which they are read."""
+_OWN = ("without-chapter", "sessions")
+"""Of them, those about single sessions: nobody but their member reads them."""
+_OWN_FIGURES = ("sessions",)
+"""Figures and columns that coordinators have none of, for the same reason."""
+TEAM_TITLES = {
+    "teams": "Cost by team",
+    "chapters": "Cost by chapter",
+    "models": "Cost by model",
+    "failures": "Failures that several share",
+}
+"""Sections of `report team`, beside what it is made of."""
+_BY = {"teams": "team", "chapters": "chapter", "models": "model"}
+"""What `cost-by` divides by, section by section."""
 RETENTION_TITLES = {
     "classes": "What is held",
     "ages": "By age",
@@ -99,19 +129,78 @@ def last_moment(day: str) -> datetime:
         raise Misuse(f"{day!r} is no day; write it as 2026-11-23.") from None
 
 
-def ask(connect: Connect, month: date, today: date | None = None) -> Report:
-    """All questions about a month; where it has no events, only what says so."""
-    bare = Report(month=month, today=today or datetime.now(UTC).date(), sections=())
-    given = {"month": month.isoformat(), "through": str(bare.through)}
-    answer = _answers(connect, FOLDER, given)
+def ask(
+    connect: Connect,
+    month: date,
+    today: date | None = None,
+    *,
+    scope: Scope = "own",
+    shared: bool = False,
+) -> Report:
+    """All questions about a month; where it has no events, only what says so.
+
+    `scope`: "team" asks what coordinators read. `shared`: others use the store too, so that the
+    days of who asks are not those of everybody.
+    """
+    today = today or datetime.now(UTC).date()
+    bare = Report(month=month, today=today, sections=(), scope=scope)
+    days = names.MEMBER_DAILY if shared and scope == "own" else names.DAILY_METRICS
+    answer = _answers(connect, FOLDER, _given(bare), days=days)
 
     def told(name: str) -> Section:
         section = answer(name, TITLES[name])
+        if scope == "team":
+            section = section.less(_OWN_FIGURES)
         # What is over is what it is: only a month that runs has a forecast.
         return section if bare.running else section.without("forecast")
 
     found = replace(bare, sections=(told("coverage"),))
-    return replace(bare, sections=tuple(map(told, TITLES))) if found.has_data else found
+    if not found.has_data:
+        return found
+    left_out = _OWN if scope == "team" else ()
+    return replace(bare, sections=tuple(told(name) for name in TITLES if name not in left_out))
+
+
+def ask_across(connect: Connect, month: date, today: date | None = None) -> Across:
+    """A month across teams, from what coordinators read."""
+    bare = Across(month=month, today=today or datetime.now(UTC).date(), sections=())
+    given = _given(bare)
+    coverage = _answers(connect, FOLDER, given)("coverage", TITLES["coverage"])
+    found = replace(bare, sections=(coverage,))
+    if not found.has_data:
+        return found
+    sections = []
+    for name, title in TEAM_TITLES.items():
+        by = _BY.get(name, "")
+        answer = _answers(connect, TEAM, {**given, "by": by})
+        section = replace(answer(asked_by(name), title), name=name)
+        words = (
+            report_words.of_costs(section, by.capitalize())
+            if by
+            else report_words.of_failures(section)
+        )
+        sections.append(replace(section, words=words))
+    return replace(bare, sections=(*sections, coverage))
+
+
+def asked_by(section: str) -> str:
+    """The question in queries/team/ that a section of `report team` asks."""
+    return "cost-by" if section in _BY else section
+
+
+def of_team(connect: Connect) -> Connect:
+    """The same, as asked by who may read what coordinators read."""
+
+    def connected() -> Client:
+        client = connect()
+        client.database = names.TEAM_DATABASE
+        return client
+
+    return connected
+
+
+def _given(report: Report) -> dict[str, str]:
+    return {"month": report.month.isoformat(), "through": str(report.through)}
 
 
 def ask_retention(connect: Connect, until: datetime) -> Retention:
@@ -151,9 +240,12 @@ def ask_access(connect: Connect, until: datetime) -> Access:
 
 
 def _answers(
-    connect: Connect, folder: Path, given: dict[str, str]
+    connect: Connect, folder: Path, given: dict[str, str], *, days: str = names.DAILY_METRICS
 ) -> Callable[[str, str], Section]:
-    """Asks a question of a folder by name; its title is given to the answer."""
+    """Asks a question of a folder by name; its title is given to the answer.
+
+    `days`: what it asks instead of `daily_metrics`, with the same columns.
+    """
     shipped = queries.shipped(folder)
 
     def answer(name: str, title: str) -> Section:
@@ -161,7 +253,7 @@ def _answers(
         known = {each.name for each in asked.parameters}
         columns, rows = query.ask(
             connect,
-            asked.sql,
+            re.sub(rf"\b{names.DAILY_METRICS}\b", days, asked.sql),
             asked.arguments({key: value for key, value in given.items() if key in known}),
         )
         return Section(

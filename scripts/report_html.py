@@ -66,21 +66,26 @@ def _prose(text: str) -> str:
 
 
 def _section(report: Page, section: Section) -> str:
-    drawing = (
-        _DRAWN[section.name](report, section)
-        if isinstance(report, Report) and section.name in _DRAWN and section.rows
-        else ""
-    )
+    drawing = _drawn(report, section) if isinstance(report, Report) and section.rows else ""
+    words = "".join(f"<li>{_prose(each)}</li>" for each in section.words)
     parts = [
         f'<section aria-labelledby="{section.name}">',
         f'<h2 id="{section.name}">{escape(section.title)}</h2>',
         f"<p>{_prose(section.question)}</p>",
+        f"<ul>{words}</ul>" if words else "",
         drawing,
         _table(section) if section.rows else f"<p>{escape(report.nothing)}</p>",
         f'<p class="remarks">{_prose(explained(section))}</p>' if section.remarks else "",
         "</section>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _drawn(report: Report, section: Section) -> str:
+    for now, before in _COMPARED:
+        if {now, before} <= set(section.columns):
+            return _pairs(section, now, before)
+    return _DRAWN[section.name](report, section) if section.name in _DRAWN else ""
 
 
 def _value(row: Row, column: str) -> str:
@@ -228,4 +233,30 @@ def _budget(report: Report, section: Section) -> str:
     )
 
 
+def _pairs(section: Section, now: str, before: str) -> str:
+    """Two bars a row, this month's and that of the month before, beside what they are of."""
+    rows = section.rows[:_DRAWN_ROWS]
+    most = max((row[each] or 0 for row in rows for each in (now, before)), default=0)
+    if not most:
+        return ""
+    first = section.columns[0]
+    lines = "".join(
+        f"<dt>{escape(cell(row, first))}</dt>"
+        '<dd><svg viewBox="0 0 100 10" preserveAspectRatio="none">'
+        f'<rect width="{100 * (row[now] or 0) / most:.2f}" height="5"/>'
+        f'<rect class="forecast" y="6" width="{100 * (row[before] or 0) / most:.2f}" height="4"/>'
+        "</svg></dd>"
+        for row in rows
+    )
+    return (
+        # The table below says the same, and more.
+        f'<figure class="pairs"><dl aria-hidden="true">{lines}</dl>'
+        f"<figcaption>{escape(caption(now))}: this month above, the month before below it; the "
+        f"longest bar is {shown(now, most)}.</figcaption></figure>"
+    )
+
+
+_COMPARED = (("cost_usd", "before_usd"), ("times", "times_before"))
+"""Columns that are drawn beside each other."""
+_DRAWN_ROWS = 10
 _DRAWN = {"totals": _tiles, "days": _days, "budget": _budget}

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 Row = dict[str, Any]
+Scope = Literal["own", "team"]
+"""Whose rows a report is about: of who asks, or of everybody whom a coordinator answers for."""
 UNKNOWN = "unknown"
-WITH_BARS = ("days", "members", "chapters", "models")
+WITH_BARS = ("days", "members", "chapters", "models", "teams")
 """Sections whose cost is also drawn."""
 _BAR = 20
 _REORDERING = {chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
@@ -35,11 +37,21 @@ class Section:
     remarks: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    words: tuple[str, ...] = ()
+    """What the rows say, as sentences (scripts/report_words.py)."""
 
     def without(self, beginning: str) -> Section:
         """The same without columns whose name begins so."""
-        columns = tuple(each for each in self.columns if not each.startswith(beginning))
-        rows = tuple({column: row[column] for column in columns} for row in self.rows)
+        return self.less([each for each in self.columns if each.startswith(beginning)])
+
+    def less(self, figures: Sequence[str]) -> Section:
+        """The same without columns, and without rows about figures, of these names."""
+        columns = tuple(each for each in self.columns if each not in figures)
+        rows = tuple(
+            {column: row[column] for column in columns}
+            for row in self.rows
+            if row.get("figure") not in figures
+        )
         return replace(self, columns=columns, rows=rows)
 
 
@@ -99,6 +111,7 @@ class Report(Page):
     """Its first day."""
     today: date
     sections: tuple[Section, ...]
+    scope: Scope = "own"
 
     @property
     def has_data(self) -> bool:
@@ -112,7 +125,8 @@ class Report(Page):
     def facts(self) -> Row:
         first, last = self.compared
         return {
-            "month": self.name,
+            "month": f"{self.month:%Y-%m}",
+            "scope": self.scope,
             "running": self.running,
             "has_data": self.has_data,
             "compared_with": {"from": first.isoformat(), "to": last.isoformat()},
@@ -175,11 +189,34 @@ class Report(Page):
             if row["chapter"] == "(none)" and row["cost_usd"]:
                 notes.append(
                     f"{shown('cost_usd', row['cost_usd'])} USD ({shown('share', row['share'])}) "
-                    "belong to no chapter; `telemetry label` mends it, see below."
+                    "belong to no chapter; `telemetry label` mends it"
+                    + (", see below." if self.scope == "own" else ", for each member their own.")
                 )
         if self.row("budget").get("budget_usd") is None:
             notes.append("No budget is set (setting `budget.monthlyUsd`).")
         return notes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Across(Report):
+    """A month across teams: cost and efficiency, shared failures, and what changed."""
+
+    scope: Scope = "team"
+
+    @property
+    def name(self) -> str:
+        return f"teams {super().name}"
+
+    @property
+    def facts(self) -> Row:
+        return {**super().facts, "words": {each.name: each.words for each in self.sections}}
+
+    @property
+    def notes(self) -> list[str]:
+        if not self.has_data:
+            return [f"No events are stored for {self.month:%Y-%m}."]
+        without = self.row("coverage").get("requests_without_cost")
+        return [f"{without:,} requests reported no cost; they are in no sum."] if without else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -415,6 +452,7 @@ def markdown(report: Page) -> str:
     parts.append("\n".join(f"- {_literal(note, code=True)}" for note in report.notes))
     for section in report.sections if report.has_data else ():
         parts += [f"## {section.title}", section.question]
+        parts.append("\n".join(f"- {_literal(each, code=True)}" for each in section.words))
         parts += [_literal(explained(section), code=True)] if section.remarks else []
         parts.append(_table(section) if section.rows else report.nothing)
     return "\n\n".join(part for part in parts if part) + "\n"

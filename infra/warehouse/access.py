@@ -158,8 +158,9 @@ INDEX_FUNCTIONS = (
 """Table functions that show the keys of a table, members and sessions of others among them: filters
 of the table do not hold for them, filters of their own names do."""
 _SIZES = {"tables": "total_rows IS NULL", "columns": "data_compressed_bytes = 0"}
-"""Of `system`. Tables with rows are not listed to members who share a store: how many rows there
-are, less their own, is what others did. DESCRIBE tells of each."""
+"""Of `system`. Tables with rows are not listed to members who share a store, nor to the coordinator
+of one team of several: how many rows there are, less their own, is what others did. DESCRIBE tells
+of each."""
 
 
 def password_hash(password: str) -> str:
@@ -244,7 +245,10 @@ def _filters(role: str, *, alone: bool) -> dict[str, dict[str, str]]:
     shut = {"_table_function": dict.fromkeys(INDEX_FUNCTIONS, "0")}
     sizes = {} if alone else {"system": _SIZES if role == "member" else dict.fromkeys(_SIZES, "1")}
     if role == "coordinator":
-        team = f"'{TEAM}' = '' OR team = '{TEAM}'"
+        everybody = f"'{TEAM}' = '' OR "
+        team = f"{everybody}team = '{TEAM}'"
+        if sizes:
+            sizes = {"system": {name: f"{everybody}{rule}" for name, rule in _SIZES.items()}}
         return {names.TEAM_DATABASE: dict.fromkeys(names.TEAM_TABLES, team), **sizes, **shut}
     if role == "auditor":
         return {names.DATABASE: dict.fromkeys(names.ACCESS, "1"), **sizes, **shut}

@@ -113,6 +113,22 @@ def test_a_coordinator_has_the_report_of_a_month(endpoint: Endpoint) -> None:
     cora = endpoint.people["cora"]
     made = json.loads(cora.ok("report", "month", "--format", "json", "--on", "cloud"))
     assert "coverage" in made["sections"]
+    assert made["scope"] == "team"
+    across = json.loads(cora.ok("report", "team", "--format", "json", "--on", "cloud"))
+    assert "coverage" in across["sections"]
+    done = cora.run("report", "month", "--scope", "own", "--on", "cloud")
+    assert (done.returncode, "coordinator's" in done.stderr) == (1, True)
+
+
+def test_a_member_has_the_report_of_their_own_month_and_of_nobody_elses(
+    endpoint: Endpoint,
+) -> None:
+    anna = endpoint.people["anna"]
+    made = json.loads(anna.ok("report", "month", "--format", "json", "--on", "cloud"))
+    assert (made["scope"], "coverage" in made["sections"]) == ("own", True)
+    for words in (("month", "--scope", "team"), ("team",)):
+        done = anna.run("report", *words, "--on", "cloud")
+        assert (done.returncode, "member's" in done.stderr) == (1, True)
 
 
 def test_parameters_and_errors_come_through(endpoint: Endpoint) -> None:

@@ -198,6 +198,18 @@ def test_of_others_rows_nobody_learns_through_sums(people: dict[str, Person]) ->
         assert "of-bert" not in done.stdout + done.stderr
 
 
+def test_everyone_has_the_report_of_their_own_month(
+    machine: Stack, people: dict[str, Person]
+) -> None:
+    """The owner too: the machine's, and not others' rows, unless they ask for the team's."""
+    words = ("report", "month", "--format", "json")
+    for done in (people["anna"].run(*words, "--on", "machine"), machine.run(*words)):
+        assert done.returncode == 0, done.stderr
+        assert people["bert"].given["id"] not in done.stdout
+        assert json.loads(done.stdout)["scope"] == "own"
+    assert json.loads(machine.ok(*words, "--scope", "team"))["scope"] == "team"
+
+
 def test_the_self_tests_go_on_as_the_owner(machine: Stack, people: dict[str, Person]) -> None:
     assert people
     machine.ok("verify")
